@@ -1,0 +1,1 @@
+//! An automated certificate manager for Kubernetes and hosts that speaks CMP

@@ -1,0 +1,3 @@
+//! The `occm` program.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Build and test chores: `cargo xtask --help`.
+
+fn main() {}
