@@ -1,1 +1,53 @@
-//! A certification authority for development and tests that speaks CMP. Not for production
+//! A certification authority for development and tests that speaks CMP (RFC 9810, RFC 9483). **Not for production**:
+//! it signs what it is asked to sign, keeps its keys in plain files, and can be told to misbehave by everybody who
+//! reaches it.
+//!
+//! ```text
+//!  HTTP (http::serve) ─┐                                    ┌─► Ledger: what was issued, and what became of it
+//!                      ├─► DevCa::respond(der, now) ─► Reply┤
+//!  InMemory transport ─┘        ▲            ▲              └─► CRL
+//!                               │            │
+//!                            Policy        Faults
+//! ```
+//!
+//! It is the peer of every protocol test, of the benchmarks and of `occm dev`; `occm ca` starts it alone. The time is
+//! always an argument, so that a test can let a year go by.
+
+#![allow(dead_code)]
+
+mod authority;
+mod ca;
+mod error;
+mod issue;
+mod profile;
+mod refusal;
+mod transactions;
+
+pub mod config;
+pub mod faults;
+pub mod http;
+pub mod ledger;
+
+pub use ca::{Delivery, DevCa, Reply};
+pub use config::{Config, Policy, RequestKind};
+pub use error::Error;
+pub use faults::{Fault, FaultKind, Faults};
+pub use ledger::{Entry, Ledger, State, Stats};
+
+/// What a program that starts the CA must say first.
+pub const NOTICE: &str =
+    "this CA is for development and tests and NOT FOR PRODUCTION: it signs what it is asked to sign";
+
+/// Content-Type of CMP messages (RFC 9811, 3.2).
+pub const CMP_MEDIA_TYPE: &str = "application/pkixcmp";
+
+impl DevCa {
+    #[allow(missing_docs)]
+    pub fn respond(&self, _: &[u8], _: jiff::Timestamp) -> Reply {
+        Reply {
+            delivery: Delivery::Down,
+            delay: std::time::Duration::ZERO,
+            date_skew: 0,
+        }
+    }
+}
