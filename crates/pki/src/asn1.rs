@@ -99,7 +99,10 @@ pub(crate) fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Resul
 
 /// The context-specific tag `[number]`.
 pub(crate) fn context_tag(number: u32, constructed: bool) -> Tag {
-    Tag::ContextSpecific { constructed, number: der::TagNumber(number) }
+    Tag::ContextSpecific {
+        constructed,
+        number: der::TagNumber(number),
+    }
 }
 
 /// Splits the length of one DER value off the front of `bytes`; `None` if there is no complete value.
@@ -134,7 +137,13 @@ mod tests {
     #[test]
     fn left_over_bytes_are_refused() {
         let error = read_all(Input::Name, &[5, 0, 0], |r| contents(r, Tag::Null)).unwrap_err();
-        assert!(matches!(error, Error::Malformed { input: Input::Name, .. }));
+        assert!(matches!(
+            error,
+            Error::Malformed {
+                input: Input::Name,
+                ..
+            }
+        ));
     }
 
     #[test]

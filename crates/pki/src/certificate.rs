@@ -60,7 +60,10 @@ impl Certificate {
         if tbs.algorithm != outer.algorithm {
             return Err(malformed("inner and outer signature algorithm differ"));
         }
-        let signature = outer.signature.as_bytes().ok_or_else(|| malformed("signature has odd bits"))?;
+        let signature = outer
+            .signature
+            .as_bytes()
+            .ok_or_else(|| malformed("signature has odd bits"))?;
         let start = der.len().saturating_sub(outer.contents_len);
         Ok(Self(Arc::new(Inner {
             tbs: start..start.saturating_add(outer.tbs.len()),
@@ -171,7 +174,8 @@ impl Certificate {
 
     /// Is it a CA's certificate, by its basic constraints?
     pub fn is_ca(&self) -> bool {
-        self.basic_constraints().is_some_and(|constraints| constraints.is_ca)
+        self.basic_constraints()
+            .is_some_and(|constraints| constraints.is_ca)
     }
 
     /// Does it restrict the names below it (RFC 5280, 4.2.1.10)?
@@ -222,10 +226,14 @@ impl Certificate {
     /// Checks the signature against an issuer's key, and nothing else.
     pub fn verify_signed_by(&self, issuer_key: &PublicKey) -> Result<(), Error> {
         let tbs = self.der().get(self.0.tbs.clone()).unwrap_or_default();
-        issuer_key.verify(self.signature_algorithm()?, tbs, &self.0.signature).map_err(|error| match error {
-            Error::BadSignature { .. } => Error::BadSignature { input: Input::Certificate },
-            other => other,
-        })
+        issuer_key
+            .verify(self.signature_algorithm()?, tbs, &self.0.signature)
+            .map_err(|error| match error {
+                Error::BadSignature { .. } => Error::BadSignature {
+                    input: Input::Certificate,
+                },
+                other => other,
+            })
     }
 }
 
@@ -245,7 +253,12 @@ impl<'a> Outer<'a> {
         let algorithm = r.tlv_bytes()?;
         let signature = r.decode()?;
         r.finish()?;
-        Ok(Self { contents_len: contents.len(), tbs, algorithm, signature })
+        Ok(Self {
+            contents_len: contents.len(),
+            tbs,
+            algorithm,
+            signature,
+        })
     }
 }
 
@@ -304,7 +317,17 @@ impl<'a> Tbs<'a> {
                     list
                 }
             };
-            Ok(Self { version, serial, algorithm, issuer, not_before, not_after, subject, spki, extensions })
+            Ok(Self {
+                version,
+                serial,
+                algorithm,
+                issuer,
+                not_before,
+                not_after,
+                subject,
+                spki,
+                extensions,
+            })
         })
     }
 }
@@ -354,7 +377,8 @@ impl Serialize for Certificate {
 impl<'de> Deserialize<'de> for Certificate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        let der = Base64::decode_vec(&text).map_err(|_| serde::de::Error::custom("certificate is not Base64"))?;
+        let der =
+            Base64::decode_vec(&text).map_err(|_| serde::de::Error::custom("certificate is not Base64"))?;
         Self::from_der(&der).map_err(serde::de::Error::custom)
     }
 }

@@ -60,7 +60,10 @@ impl CertificateRequest {
         );
         let algorithm = key.default_signature();
         let signature = asn1::bit_string(&key.sign(algorithm, &info)?);
-        Self::from_der(&asn1::constructed(asn1::SEQUENCE, &[&info, &algorithm.to_der(), &signature]))
+        Self::from_der(&asn1::constructed(
+            asn1::SEQUENCE,
+            &[&info, &algorithm.to_der(), &signature],
+        ))
     }
 
     /// Reads one request in DER, at most [`MAX_REQUEST_BYTES`]. The signature is not checked; see [`Self::verify`].
@@ -103,10 +106,14 @@ impl CertificateRequest {
     pub fn verify(&self) -> Result<(), Error> {
         let info = self.der().get(self.0.info.clone()).unwrap_or_default();
         let algorithm = self.signature_algorithm()?;
-        self.public_key().verify(algorithm, info, &self.0.signature).map_err(|error| match error {
-            Error::BadSignature { .. } => Error::BadSignature { input: Input::Request },
-            other => other,
-        })
+        self.public_key()
+            .verify(algorithm, info, &self.0.signature)
+            .map_err(|error| match error {
+                Error::BadSignature { .. } => Error::BadSignature {
+                    input: Input::Request,
+                },
+                other => other,
+            })
     }
 
     /// The DER.
@@ -189,7 +196,12 @@ fn read_outer<'a>(reader: &mut SliceReader<'a>) -> der::Result<Outer<'a>> {
     let algorithm = r.tlv_bytes()?;
     let signature = r.decode()?;
     r.finish()?;
-    Ok(Outer { contents_len: contents.len(), info, algorithm, signature })
+    Ok(Outer {
+        contents_len: contents.len(),
+        info,
+        algorithm,
+        signature,
+    })
 }
 
 /// `CertificationRequestInfo ::= SEQUENCE { version, subject, subjectPKInfo, attributes [0] }`
@@ -208,7 +220,11 @@ fn read_info<'a>(reader: &mut SliceReader<'a>) -> der::Result<Info<'a>> {
         // Some requesters leave the attributes out if there are none.
         let attributes = asn1::optional(r, asn1::context_tag(0, true))?.unwrap_or_default();
         let extensions = read_attributes(&mut SliceReader::new(attributes)?)?;
-        Ok(Info { subject, spki, extensions })
+        Ok(Info {
+            subject,
+            spki,
+            extensions,
+        })
     })
 }
 

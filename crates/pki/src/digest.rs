@@ -62,8 +62,9 @@ pub fn sha512(bytes: &[u8]) -> [u8; 64] {
 
 /// Lower-case hexadecimal form, two digits a byte, no separators.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
     bytes
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 0x0f])
@@ -76,7 +77,10 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then_some(())?;
-    pairs.iter().map(|[high, low]| u8::try_from(high << 4 | low).ok()).collect()
+    pairs
+        .iter()
+        .map(|[high, low]| u8::try_from(high << 4 | low).ok())
+        .collect()
 }
 
 fn fixed<const N: usize>(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; N] {

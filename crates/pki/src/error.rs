@@ -132,7 +132,10 @@ pub enum Error {
 impl Error {
     /// A format error.
     pub(crate) fn malformed(input: Input, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Malformed { input, reason: reason.into() }
+        Self::Malformed {
+            input,
+            reason: reason.into(),
+        }
     }
 
     /// A value outside the allowed ones.
@@ -141,14 +144,22 @@ impl Error {
         reason: impl Into<Cow<'static, str>>,
         allowed: &'static str,
     ) -> Self {
-        Self::NotAllowed { input, reason: reason.into(), allowed }
+        Self::NotAllowed {
+            input,
+            reason: reason.into(),
+            allowed,
+        }
     }
 }
 
 /// Refuses `bytes` that are longer than `limit`, before anybody parses them.
 pub(crate) fn check_size(input: Input, bytes: &[u8], limit: usize) -> Result<(), Error> {
     if bytes.len() > limit {
-        return Err(Error::TooLarge { input, limit, unit: "bytes" });
+        return Err(Error::TooLarge {
+            input,
+            limit,
+            unit: "bytes",
+        });
     }
     Ok(())
 }
@@ -161,13 +172,30 @@ mod tests {
     fn messages_start_in_lower_case_and_have_no_final_dot() {
         let errors = [
             Error::malformed(Input::Certificate, "trailing data"),
-            Error::TooLarge { input: Input::Bundle, limit: 10, unit: "bytes" },
+            Error::TooLarge {
+                input: Input::Bundle,
+                limit: 10,
+                unit: "bytes",
+            },
             Error::not_allowed(Input::AlternativeName, "has an empty label", "letters"),
-            Error::NameSyntax { position: 3, reason: "expected '='".into() },
-            Error::Unsupported { input: Input::PublicKey, what: "1.2.3".into() },
-            Error::KeyMismatch { key: "Ed25519".into(), algorithm: "ECDSA with SHA-256" },
-            Error::BadSignature { input: Input::Request },
-            Error::Crypto { step: "key generation" },
+            Error::NameSyntax {
+                position: 3,
+                reason: "expected '='".into(),
+            },
+            Error::Unsupported {
+                input: Input::PublicKey,
+                what: "1.2.3".into(),
+            },
+            Error::KeyMismatch {
+                key: "Ed25519".into(),
+                algorithm: "ECDSA with SHA-256",
+            },
+            Error::BadSignature {
+                input: Input::Request,
+            },
+            Error::Crypto {
+                step: "key generation",
+            },
         ];
         for error in errors {
             let text = error.to_string();
@@ -180,6 +208,9 @@ mod tests {
     fn too_many_bytes_are_refused_with_the_limit_named() {
         assert!(check_size(Input::Certificate, &[0; 4], 4).is_ok());
         let error = check_size(Input::Certificate, &[0; 5], 4).unwrap_err();
-        assert_eq!(error.to_string(), "certificate is too large: at most 4 bytes are allowed");
+        assert_eq!(
+            error.to_string(),
+            "certificate is too large: at most 4 bytes are allowed"
+        );
     }
 }

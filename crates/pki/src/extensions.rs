@@ -87,7 +87,9 @@ impl Extensions {
         } else if oid == rfc5280::ID_CE_KEY_USAGE {
             let bits = asn1::read_all(input, value, |r| r.decode::<BitStringRef<'_>>());
             let bits = bits.map_err(|_| malformed("keyUsage"))?;
-            let set = KeyUsage::ALL.into_iter().filter(|usage| bits.get(*usage as usize) == Some(true));
+            let set = KeyUsage::ALL
+                .into_iter()
+                .filter(|usage| bits.get(*usage as usize) == Some(true));
             self.key_usage = Some(set.collect());
         } else if oid == rfc5280::ID_CE_EXT_KEY_USAGE {
             let purposes = asn1::read_all(input, value, read_purposes);
@@ -172,7 +174,10 @@ fn read_general_names(reader: &mut SliceReader<'_>) -> der::Result<(Vec<San>, us
         while !r.is_finished() && names.len().saturating_add(others) < MAX_ENTRIES {
             let (tag, contents) = asn1::any(r)?;
             let name = match tag {
-                Tag::ContextSpecific { constructed: false, number } => match number.value() {
+                Tag::ContextSpecific {
+                    constructed: false,
+                    number,
+                } => match number.value() {
                     1 => San::foreign(ForeignKind::Email, contents),
                     2 => San::foreign(ForeignKind::Dns, contents),
                     6 => San::foreign(ForeignKind::Uri, contents),
@@ -192,13 +197,21 @@ fn read_general_names(reader: &mut SliceReader<'_>) -> der::Result<(Vec<San>, us
 
 fn ip_from_octets(octets: &[u8]) -> Option<San> {
     let four = <[u8; 4]>::try_from(octets).map(|o| San::Ip(Ipv4Addr::from(o).into()));
-    four.or_else(|_| <[u8; 16]>::try_from(octets).map(|o| San::Ip(Ipv6Addr::from(o).into()))).ok()
+    four.or_else(|_| <[u8; 16]>::try_from(octets).map(|o| San::Ip(Ipv6Addr::from(o).into())))
+        .ok()
 }
 
 /// An `Extension` around a DER value.
 fn extension(oid: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
-    let flag = if critical { asn1::tlv(asn1::BOOLEAN, &[0xff]) } else { Vec::new() };
-    asn1::constructed(asn1::SEQUENCE, &[&asn1::oid(oid), &flag, &asn1::tlv(asn1::OCTET_STRING, value)])
+    let flag = if critical {
+        asn1::tlv(asn1::BOOLEAN, &[0xff])
+    } else {
+        Vec::new()
+    };
+    asn1::constructed(
+        asn1::SEQUENCE,
+        &[&asn1::oid(oid), &flag, &asn1::tlv(asn1::OCTET_STRING, value)],
+    )
 }
 
 /// Basic constraints of a CA, without a path length.
@@ -221,13 +234,24 @@ pub(crate) fn key_usage(usages: KeyUsages) -> Vec<u8> {
     let used = if last >= 8 { 2 } else { 1 };
     let unused = 7 - last % 8;
     let contents = [&[unused], bits.get(..used).unwrap_or_default()].concat();
-    extension(&rfc5280::ID_CE_KEY_USAGE, true, &asn1::tlv(asn1::BIT_STRING, &contents))
+    extension(
+        &rfc5280::ID_CE_KEY_USAGE,
+        true,
+        &asn1::tlv(asn1::BIT_STRING, &contents),
+    )
 }
 
 /// Extended key usage, not critical, as web and telecom profiles have it.
 pub(crate) fn extended_key_usage(purposes: &[ExtendedKeyUsage]) -> Vec<u8> {
-    let list: Vec<u8> = purposes.iter().flat_map(|purpose| asn1::oid(&purpose.oid())).collect();
-    extension(&rfc5280::ID_CE_EXT_KEY_USAGE, false, &asn1::tlv(asn1::SEQUENCE, &list))
+    let list: Vec<u8> = purposes
+        .iter()
+        .flat_map(|purpose| asn1::oid(&purpose.oid()))
+        .collect();
+    extension(
+        &rfc5280::ID_CE_EXT_KEY_USAGE,
+        false,
+        &asn1::tlv(asn1::SEQUENCE, &list),
+    )
 }
 
 /// Alternative names.
@@ -240,5 +264,9 @@ pub(crate) fn subject_alternative_names(sans: &[San], critical: bool) -> Vec<u8>
         San::Ip(std::net::IpAddr::V6(address)) => asn1::tlv(asn1::context(7), &address.octets()),
     };
     let list: Vec<u8> = sans.iter().flat_map(name).collect();
-    extension(&rfc5280::ID_CE_SUBJECT_ALT_NAME, critical, &asn1::tlv(asn1::SEQUENCE, &list))
+    extension(
+        &rfc5280::ID_CE_SUBJECT_ALT_NAME,
+        critical,
+        &asn1::tlv(asn1::SEQUENCE, &list),
+    )
 }

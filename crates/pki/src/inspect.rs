@@ -1,1 +1,212 @@
-//! To come.
+//! Certificates, requests and keys as text for people, in the spirit of `openssl x509 -text`: public facts only.
+//!
+//! All text that comes from the inspected object is escaped, so it can go to a terminal.
+
+use std::fmt::Write as _;
+
+use crate::certificate::Certificate;
+use crate::csr::CertificateRequest;
+use crate::digest;
+use crate::error::{Error, Input, check_size};
+use crate::extensions::BasicConstraints;
+use crate::key::{PrivateKey, PublicKey};
+use crate::pem;
+use crate::signature::SignatureAlgorithm;
+use crate::signature::described;
+use crate::template::{ExtendedKeyUsage, KeyUsages, San};
+use crate::{MAX_PRIVATE_KEY_BYTES, encoding};
+
+/// Text about everything in a file: certificates (PEM, DER, PKCS#7), certificate requests, private keys.
+///
+/// # Errors
+///
+/// If nothing in it is understood, or something is damaged.
+pub fn file(bytes: &[u8]) -> Result<String, Error> {
+    check_size(Input::Bundle, bytes, encoding::MAX_BUNDLE_BYTES)?;
+    if !pem::is_pem(bytes) {
+        return der(bytes);
+    }
+    let mut out = Vec::new();
+    for block in pem::blocks(Input::Bundle, bytes, encoding::MAX_BUNDLE_CERTIFICATES)? {
+        let label = block.label.as_str();
+        if label == "CERTIFICATE REQUEST" || label == "NEW CERTIFICATE REQUEST" {
+            out.push(request(&CertificateRequest::from_der(&block.der)?));
+        } else if label == "PUBLIC KEY" {
+            out.push(public_key(&PublicKey::from_spki_der(&block.der)?));
+        } else if label.ends_with("PRIVATE KEY") {
+            out.push(private_key(&PrivateKey::from_block(&block)?));
+        } else if label == "EC PARAMETERS" {
+            // Stands before a key in files that OpenSSL wrote, and says nothing that the key does not say.
+        } else {
+            out.extend(encoding::block_certificates(&block)?.iter().map(certificate));
+        }
+    }
+    if out.is_empty() {
+        return Err(Error::malformed(
+            Input::Bundle,
+            "there is nothing in it that can be shown",
+        ));
+    }
+    Ok(out.join("\n"))
+}
+
+/// DER does not say what it is; the first reading that fits is taken.
+fn der(bytes: &[u8]) -> Result<String, Error> {
+    if let Ok(found) = CertificateRequest::from_der(bytes) {
+        return Ok(request(&found));
+    }
+    if bytes.len() <= MAX_PRIVATE_KEY_BYTES
+        && let Ok(found) = PrivateKey::from_bytes(bytes)
+    {
+        return Ok(private_key(&found));
+    }
+    if let Ok(found) = PublicKey::from_spki_der(bytes) {
+        return Ok(public_key(&found));
+    }
+    let certificates = encoding::parse_certificates(bytes)?;
+    Ok(certificates
+        .iter()
+        .map(certificate)
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+/// Text about a certificate.
+pub fn certificate(certificate: &Certificate) -> String {
+    let mut text = Text::new("Certificate");
+    text.line("Version", certificate.version());
+    text.line("Serial number", certificate.serial());
+    text.line("Signature", signature(certificate.signature_algorithm()));
+    text.line("Issuer", certificate.issuer());
+    text.line("Not before", certificate.not_before());
+    text.line("Not after", certificate.not_after());
+    text.line("Subject", certificate.subject());
+    text.key(certificate.public_key());
+    text.extensions(
+        certificate.basic_constraints(),
+        certificate.key_usage(),
+        certificate.extended_key_usages(),
+        certificate.sans(),
+    );
+    if certificate.other_sans() > 0 {
+        text.line("Alternative names of other kinds", certificate.other_sans());
+    }
+    if let Some(id) = certificate.ski() {
+        text.line("Subject key identifier", digest::hex(id));
+    }
+    if let Some(id) = certificate.aki() {
+        text.line("Authority key identifier", digest::hex(id));
+    }
+    let present = certificate.extensions().iter().map(|(oid, critical)| {
+        let critical = if *critical { ", critical" } else { "" };
+        format!("{}{critical}", described(oid))
+    });
+    text.list("Extensions", present);
+    text.line("SHA-256 fingerprint", certificate.fingerprint_sha256());
+    text.0
+}
+
+/// Text about a certificate request. Whether its signature is right is part of it.
+pub fn request(request: &CertificateRequest) -> String {
+    let mut text = Text::new("Certificate request");
+    text.line("Subject", request.subject());
+    text.key(request.public_key());
+    text.extensions(
+        request.basic_constraints(),
+        request.key_usage(),
+        request.extended_key_usages(),
+        request.sans(),
+    );
+    text.line("Signature", signature(request.signature_algorithm()));
+    match request.verify() {
+        Ok(()) => text.line("Proof of possession", "signature verifies"),
+        Err(error) => text.line("Proof of possession", error),
+    }
+    text.0
+}
+
+/// Text about a private key: its public half.
+pub fn private_key(key: &PrivateKey) -> String {
+    let mut text = Text::new("Private key");
+    text.key(key.public_key());
+    text.0
+}
+
+/// Text about a public key.
+pub fn public_key(key: &PublicKey) -> String {
+    let mut text = Text::new("Public key");
+    text.key(key);
+    text.0
+}
+
+fn signature(algorithm: Result<SignatureAlgorithm, Error>) -> String {
+    match algorithm {
+        Ok(algorithm) => algorithm.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A title and indented lines below it.
+struct Text(String);
+
+impl Text {
+    fn new(title: &str) -> Self {
+        Self(format!("{title}:\n"))
+    }
+
+    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.0, "    {name}: {value}");
+    }
+
+    fn list<T: std::fmt::Display>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        let _ = writeln!(self.0, "    {name}:");
+        for value in values {
+            let _ = writeln!(self.0, "        {value}");
+        }
+    }
+
+    fn key(&mut self, key: &PublicKey) {
+        self.line("Public key", key.description());
+        self.line("Public key SHA-256", digest::hex(&digest::sha256(key.spki_der())));
+    }
+
+    fn extensions(
+        &mut self,
+        basic_constraints: Option<BasicConstraints>,
+        key_usage: Option<KeyUsages>,
+        extended: Option<&[ExtendedKeyUsage]>,
+        sans: &[San],
+    ) {
+        match basic_constraints {
+            Some(BasicConstraints {
+                is_ca: true,
+                path_length: Some(length),
+            }) => {
+                self.line("CA", format!("yes, path length {length}"));
+            }
+            Some(BasicConstraints {
+                is_ca: true,
+                path_length: None,
+            }) => self.line("CA", "yes"),
+            Some(BasicConstraints { is_ca: false, .. }) => self.line("CA", "no"),
+            None => {}
+        }
+        if let Some(usages) = key_usage {
+            self.line("Key usage", usages);
+        }
+        let words: Vec<String> = extended
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !words.is_empty() {
+            self.line("Extended key usage", words.join(", "));
+        }
+        self.list("Alternative names", sans);
+    }
+}

@@ -26,8 +26,8 @@ use crate::error::{Error, Input, check_size};
 use crate::pem;
 use crate::signature::{SignatureAlgorithm, algorithm_identifier};
 
-pub use public::PublicKey;
 pub(crate) use public::Curve;
+pub use public::PublicKey;
 
 mod public;
 
@@ -149,9 +149,15 @@ enum KeyPair {
 impl PrivateKey {
     /// Makes a new key. RSA takes between some 20 ms and several seconds of computing: not for an async thread.
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, Error> {
-        let failed = |_| Error::Crypto { step: "key generation" };
+        let failed = |_| Error::Crypto {
+            step: "key generation",
+        };
         let rsa = |size| RsaKeyPair::generate(size).map(KeyPair::Rsa).map_err(failed);
-        let ec = |curve: Curve| EcdsaKeyPair::generate(curve.signing()).map(KeyPair::Ec).map_err(failed);
+        let ec = |curve: Curve| {
+            EcdsaKeyPair::generate(curve.signing())
+                .map(KeyPair::Ec)
+                .map_err(failed)
+        };
         let pair = match algorithm {
             KeyAlgorithm::Rsa2048 => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa3072 => rsa(KeySize::Rsa3072),
@@ -171,11 +177,23 @@ impl PrivateKey {
         if !pem::is_pem(bytes) {
             return Self::from_der(bytes);
         }
-        let labels = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
-        let block = pem::single(Input::PrivateKey, bytes, &labels)?;
+        let labels = [
+            "PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+        ];
+        Self::from_block(&pem::single(Input::PrivateKey, bytes, &labels)?)
+    }
+
+    /// Reads the contents of a PEM block that ends in `PRIVATE KEY`.
+    pub(crate) fn from_block(block: &pem::Block) -> Result<Self, Error> {
         if block.label == "ENCRYPTED PRIVATE KEY" {
             let what = "password encryption (decrypt it first)".to_owned();
-            return Err(Error::Unsupported { input: Input::PrivateKey, what });
+            return Err(Error::Unsupported {
+                input: Input::PrivateKey,
+                what,
+            });
         }
         Self::from_der(&block.der)
     }
@@ -184,15 +202,22 @@ impl PrivateKey {
         let layout = asn1::read_all(Input::PrivateKey, der, layout)
             .map_err(|_| malformed("neither PEM nor DER of PKCS#8, PKCS#1 or SEC 1"))?;
         match layout {
-            Layout::Pkcs8 { algorithm, parameters } => Self::from_pkcs8(der, algorithm, parameters),
-            Layout::Pkcs1 => RsaKeyPair::from_der(der).map_err(rejected).and_then(Self::from_rsa),
+            Layout::Pkcs8 {
+                algorithm,
+                parameters,
+            } => Self::from_pkcs8(der, algorithm, parameters),
+            Layout::Pkcs1 => RsaKeyPair::from_der(der)
+                .map_err(rejected)
+                .and_then(Self::from_rsa),
             Layout::Sec1 { curve } => Self::from_sec1(der, curve),
         }
     }
 
     fn from_pkcs8(der: &[u8], oid: ObjectIdentifier, parameters: Option<&[u8]>) -> Result<Self, Error> {
         if oid == rfc5912::RSA_ENCRYPTION {
-            RsaKeyPair::from_pkcs8(der).map_err(rejected).and_then(Self::from_rsa)
+            RsaKeyPair::from_pkcs8(der)
+                .map_err(rejected)
+                .and_then(Self::from_rsa)
         } else if oid == rfc5912::ID_EC_PUBLIC_KEY {
             let curve = Curve::from_parameters(Input::PrivateKey, parameters)?;
             let pair = EcdsaKeyPair::from_pkcs8(curve.signing(), der).map_err(rejected)?;
@@ -202,7 +227,10 @@ impl PrivateKey {
             Self::new(KeyAlgorithm::Ed25519, KeyPair::Ed25519(pair))
         } else {
             let what = crate::signature::described(&oid);
-            Err(Error::Unsupported { input: Input::PrivateKey, what })
+            Err(Error::Unsupported {
+                input: Input::PrivateKey,
+                what,
+            })
         }
     }
 
@@ -212,8 +240,14 @@ impl PrivateKey {
             384 => KeyAlgorithm::Rsa3072,
             512 => KeyAlgorithm::Rsa4096,
             other => {
-                let what = format!("RSA with {} bits (2048, 3072 and 4096 are)", other.saturating_mul(8));
-                return Err(Error::Unsupported { input: Input::PrivateKey, what });
+                let what = format!(
+                    "RSA with {} bits (2048, 3072 and 4096 are)",
+                    other.saturating_mul(8)
+                );
+                return Err(Error::Unsupported {
+                    input: Input::PrivateKey,
+                    what,
+                });
             }
         };
         Self::new(algorithm, KeyPair::Rsa(pair))
@@ -227,14 +261,20 @@ impl PrivateKey {
     }
 
     fn new(algorithm: KeyAlgorithm, pair: KeyPair) -> Result<Self, Error> {
-        let failed = |_| Error::Crypto { step: "encoding of the public key" };
+        let failed = |_| Error::Crypto {
+            step: "encoding of the public key",
+        };
         let spki: PublicKeyX509Der<'_> = match &pair {
             KeyPair::Rsa(pair) => pair.public_key().as_der().map_err(failed)?,
             KeyPair::Ec(pair) => pair.public_key().as_der().map_err(failed)?,
             KeyPair::Ed25519(pair) => pair.public_key().as_der().map_err(failed)?,
         };
         let public = PublicKey::from_spki_der(spki.as_ref())?;
-        Ok(Self(Arc::new(Inner { algorithm, pair, public })))
+        Ok(Self(Arc::new(Inner {
+            algorithm,
+            pair,
+            public,
+        })))
     }
 
     /// Which kind of key it is.
@@ -266,14 +306,19 @@ impl PrivateKey {
             KeyPair::Rsa(pair) => {
                 let encoding = algorithm.rsa_signing().ok_or_else(mismatch)?;
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(encoding, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
+                pair.sign(encoding, &SystemRandom::new(), message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
             KeyPair::Ec(pair) => {
                 if algorithm != self.default_signature() {
                     return Err(mismatch());
                 }
-                Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec())
+                Ok(pair
+                    .sign(&SystemRandom::new(), message)
+                    .map_err(failed)?
+                    .as_ref()
+                    .to_vec())
             }
             KeyPair::Ed25519(pair) => {
                 if algorithm != SignatureAlgorithm::Ed25519 {
@@ -286,7 +331,9 @@ impl PrivateKey {
 
     /// PKCS#8 version 1 (RFC 5208), which every program reads, also for Ed25519 (RFC 8410, 7).
     pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let failed = |_| Error::Crypto { step: "encoding of the private key" };
+        let failed = |_| Error::Crypto {
+            step: "encoding of the private key",
+        };
         Ok(Zeroizing::new(match &self.0.pair {
             KeyPair::Rsa(pair) => {
                 let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
@@ -299,7 +346,7 @@ impl PrivateKey {
 
     /// PKCS#8 in PEM, `BEGIN PRIVATE KEY`.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, Error> {
-        Ok(pem::encode("PRIVATE KEY", &*self.to_pkcs8_der()?))
+        Ok(pem::encode("PRIVATE KEY", &self.to_pkcs8_der()?))
     }
 
     /// The form from before PKCS#8: PKCS#1 for RSA, SEC 1 for EC. Ed25519 has none and is refused.
@@ -311,10 +358,10 @@ impl PrivateKey {
                 Ok(Zeroizing::new(inner.to_vec()))
             }
             KeyPair::Ec(pair) => {
-                let der: EcPrivateKeyRfc5915Der<'_> = pair
-                    .private_key()
-                    .as_der()
-                    .map_err(|_| Error::Crypto { step: "encoding of the private key" })?;
+                let der: EcPrivateKeyRfc5915Der<'_> =
+                    pair.private_key().as_der().map_err(|_| Error::Crypto {
+                        step: "encoding of the private key",
+                    })?;
                 Ok(Zeroizing::new(der.as_ref().to_vec()))
             }
             KeyPair::Ed25519(_) => Err(Error::not_allowed(
@@ -327,8 +374,12 @@ impl PrivateKey {
 
     /// The traditional form in PEM, `BEGIN RSA PRIVATE KEY` or `BEGIN EC PRIVATE KEY`.
     pub fn to_traditional_pem(&self) -> Result<Zeroizing<String>, Error> {
-        let label = if self.algorithm().is_rsa() { "RSA PRIVATE KEY" } else { "EC PRIVATE KEY" };
-        Ok(pem::encode(label, &*self.to_traditional_der()?))
+        let label = if self.algorithm().is_rsa() {
+            "RSA PRIVATE KEY"
+        } else {
+            "EC PRIVATE KEY"
+        };
+        Ok(pem::encode(label, &self.to_traditional_der()?))
     }
 }
 
@@ -340,9 +391,14 @@ impl fmt::Debug for PrivateKey {
 
 /// What the DER of a private key looks like from outside.
 enum Layout<'a> {
-    Pkcs8 { algorithm: ObjectIdentifier, parameters: Option<&'a [u8]> },
+    Pkcs8 {
+        algorithm: ObjectIdentifier,
+        parameters: Option<&'a [u8]>,
+    },
     Pkcs1,
-    Sec1 { curve: Option<Curve> },
+    Sec1 {
+        curve: Option<Curve>,
+    },
 }
 
 /// All three start with a version; what follows tells them apart:
@@ -358,7 +414,10 @@ fn layout<'a>(reader: &mut SliceReader<'a>) -> der::Result<Layout<'a>> {
         let layout = match Tag::peek(r)? {
             Tag::Sequence => {
                 let (algorithm, parameters) = algorithm_identifier(r)?;
-                Layout::Pkcs8 { algorithm, parameters }
+                Layout::Pkcs8 {
+                    algorithm,
+                    parameters,
+                }
             }
             Tag::Integer => Layout::Pkcs1,
             _ => {

@@ -33,9 +33,9 @@ pub mod encoding;
 pub mod inspect;
 
 pub use certificate::{Certificate, MAX_CERTIFICATE_BYTES};
-//pub use chain::{Anchors, ChainError, Purpose, build_chain, verify_chain};
+pub use chain::{Anchors, ChainError, Purpose, build_chain, verify_chain};
 pub use csr::{CertificateRequest, MAX_REQUEST_BYTES};
-//pub use encoding::{order_bundle, parse_certificates, to_pem_bundle};
+pub use encoding::{order_bundle, parse_certificates, to_pem_bundle};
 pub use error::{Error, Input};
 pub use extensions::BasicConstraints;
 pub use key::{KeyAlgorithm, MAX_PRIVATE_KEY_BYTES, PrivateKey, PublicKey};

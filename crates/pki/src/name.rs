@@ -65,7 +65,10 @@ impl Name {
     pub fn from_parts(parts: &[(&str, &str)]) -> Result<Self, Error> {
         let mut rdns = Vec::with_capacity(parts.len());
         for (i, (kind, value)) in parts.iter().enumerate() {
-            let syntax = |reason| Error::NameSyntax { position: i.saturating_add(1), reason };
+            let syntax = |reason| Error::NameSyntax {
+                position: i.saturating_add(1),
+                reason,
+            };
             let kind = AttributeType::from_text(kind).map_err(syntax)?;
             rdns.push(vec![kind.attribute(value).map_err(syntax)?]);
         }
@@ -102,7 +105,10 @@ impl Name {
     /// The last (most specific) common name, if there is one that is text.
     pub fn common_name(&self) -> Option<String> {
         let attributes = self.rdns().into_iter().flatten();
-        attributes.rev().filter(|a| a.oid == attributes::COMMON_NAME).find_map(|a| a.text())
+        attributes
+            .rev()
+            .filter(|a| a.oid == attributes::COMMON_NAME)
+            .find_map(|a| a.text())
     }
 
     /// Do both names consist of the same RDNs, whatever their order and string types?
@@ -170,7 +176,13 @@ impl Name {
 
     fn folded(&self) -> Vec<Vec<(ObjectIdentifier, String)>> {
         let fold = |a: &Attribute| match a.text() {
-            Some(text) => (a.oid, text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()),
+            Some(text) => (
+                a.oid,
+                text.split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .to_lowercase(),
+            ),
             None => (a.oid, format!("#{}", hex(&a.value))),
         };
         let mut rdns: Vec<Vec<_>> = self
@@ -238,7 +250,11 @@ impl FromStr for Name {
             })?;
             return Self::from_der(&der);
         }
-        let rdns = if text.starts_with('/') { text::parse_slash(text)? } else { text::parse_rfc4514(text)? };
+        let rdns = if text.starts_with('/') {
+            text::parse_slash(text)?
+        } else {
+            text::parse_rfc4514(text)?
+        };
         Self::from_rdns(rdns)
     }
 }
@@ -275,5 +291,9 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 fn too_many() -> Error {
-    Error::TooLarge { input: Input::Name, limit: MAX_ATTRIBUTES, unit: "attributes" }
+    Error::TooLarge {
+        input: Input::Name,
+        limit: MAX_ATTRIBUTES,
+        unit: "attributes",
+    }
 }

@@ -36,7 +36,11 @@ pub(crate) fn blocks(input: Input, bytes: &[u8], limit: usize) -> Result<Vec<Blo
     let mut rest = bytes;
     while let Some(start) = find(rest, BEGIN) {
         if found.len() == limit {
-            return Err(Error::TooLarge { input, limit, unit: "PEM blocks" });
+            return Err(Error::TooLarge {
+                input,
+                limit,
+                unit: "PEM blocks",
+            });
         }
         let (block, after) = block(input, rest.get(start..).unwrap_or_default())?;
         found.push(block);
@@ -47,12 +51,20 @@ pub(crate) fn blocks(input: Input, bytes: &[u8], limit: usize) -> Result<Vec<Blo
 
 /// The only block with one of `labels`. Other blocks (say, EC parameters before a key) are passed over.
 pub(crate) fn single(input: Input, bytes: &[u8], labels: &[&str]) -> Result<Block, Error> {
-    let mut wanted = blocks(input, bytes, 16)?.into_iter().filter(|b| labels.contains(&b.label.as_str()));
+    let mut wanted = blocks(input, bytes, 16)?
+        .into_iter()
+        .filter(|b| labels.contains(&b.label.as_str()));
     let Some(first) = wanted.next() else {
-        return Err(Error::malformed(input, format!("no PEM block of type {}", labels.join(" or "))));
+        return Err(Error::malformed(
+            input,
+            format!("no PEM block of type {}", labels.join(" or ")),
+        ));
     };
     if wanted.next().is_some() {
-        return Err(Error::malformed(input, format!("more than one PEM block of type {}", first.label)));
+        return Err(Error::malformed(
+            input,
+            format!("more than one PEM block of type {}", first.label),
+        ));
     }
     Ok(first)
 }
@@ -97,7 +109,13 @@ fn block(input: Input, bytes: &[u8]) -> Result<(Block, &[u8]), Error> {
         .and_then(|f| f.strip_prefix(DASHES))
         .ok_or_else(|| malformed("PEM END line does not match the BEGIN line"))?;
     let der = decode(input, body.get(..body_end).unwrap_or_default())?;
-    Ok((Block { label: label.to_owned(), der }, rest))
+    Ok((
+        Block {
+            label: label.to_owned(),
+            der,
+        },
+        rest,
+    ))
 }
 
 fn decode(input: Input, body: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -134,7 +152,10 @@ mod tests {
         let file = format!("subject=CN = a\n\n{}issuer: b\r\n{two}tail", *one);
         let blocks = blocks(INPUT, file.as_bytes(), 10).unwrap();
         assert_eq!(blocks.len(), 2);
-        assert_eq!((blocks[0].label.as_str(), &blocks[0].der[..]), ("CERTIFICATE", &[1; 100][..]));
+        assert_eq!(
+            (blocks[0].label.as_str(), &blocks[0].der[..]),
+            ("CERTIFICATE", &[1; 100][..])
+        );
         assert_eq!((blocks[1].label.as_str(), &blocks[1].der[..]), ("X", &[2; 3][..]));
     }
 
@@ -146,11 +167,20 @@ mod tests {
             ("-----BEGIN A-----\nAAAA\n-----END B-----", "does not match"),
             ("-----BEGIN A-----\nA*AA\n-----END A-----", "not Base64"),
             ("-----BEGIN A-----\nAAA\n-----END A-----", "not Base64"),
-            ("-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END A-----", "header lines"),
-            ("-----BEGIN \u{1}-----\nAAAA\n-----END \u{1}-----", "no readable type"),
+            (
+                "-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END A-----",
+                "header lines",
+            ),
+            (
+                "-----BEGIN \u{1}-----\nAAAA\n-----END \u{1}-----",
+                "no readable type",
+            ),
         ];
         for (text, reason) in cases {
-            let error = blocks(INPUT, text.as_bytes(), 10).map(|_| ()).unwrap_err().to_string();
+            let error = blocks(INPUT, text.as_bytes(), 10)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
     }
@@ -159,7 +189,10 @@ mod tests {
     fn more_blocks_than_allowed_are_refused() {
         let file = encode("A", &[1]).repeat(3);
         assert!(blocks(INPUT, file.as_bytes(), 3).is_ok());
-        assert!(matches!(blocks(INPUT, file.as_bytes(), 2), Err(Error::TooLarge { limit: 2, .. })));
+        assert!(matches!(
+            blocks(INPUT, file.as_bytes(), 2),
+            Err(Error::TooLarge { limit: 2, .. })
+        ));
     }
 
     #[test]

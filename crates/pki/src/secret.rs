@@ -91,7 +91,10 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_the_secret() {
         let secret = Secret::from("planted-secret".to_owned());
-        assert_eq!(format!("{secret:?} {:#?}", Some(&secret)), "Secret(..) Some(\n    Secret(..),\n)");
+        assert_eq!(
+            format!("{secret:?} {:#?}", Some(&secret)),
+            "Secret(..) Some(\n    Secret(..),\n)"
+        );
     }
 
     #[test]

@@ -132,17 +132,24 @@ impl SignatureAlgorithm {
         let (oid, parameters) = asn1::read_all(INPUT, der, algorithm_identifier)?;
         let candidates = Self::ALL.into_iter().filter(|algorithm| algorithm.oid() == oid);
         let found = match parameters {
-            None => candidates.into_iter().find(|algorithm| *algorithm == Self::Ed25519 || oid != RSASSA_PSS),
+            None => candidates
+                .into_iter()
+                .find(|algorithm| *algorithm == Self::Ed25519 || oid != RSASSA_PSS),
             Some(parameters) if oid == RSASSA_PSS => {
                 let hash = asn1::read_all(INPUT, parameters, read_pss_parameters)?;
-                candidates.into_iter().find(|algorithm| Some(algorithm.digest()) == hash)
+                candidates
+                    .into_iter()
+                    .find(|algorithm| Some(algorithm.digest()) == hash)
             }
-            Some(parameters) if parameters == NULL => {
-                candidates.into_iter().find(|algorithm| *algorithm != Self::Ed25519)
-            }
+            Some(parameters) if parameters == NULL => candidates
+                .into_iter()
+                .find(|algorithm| *algorithm != Self::Ed25519),
             Some(_) => None,
         };
-        found.ok_or_else(|| Error::Unsupported { input: INPUT, what: described(&oid) })
+        found.ok_or_else(|| Error::Unsupported {
+            input: INPUT,
+            what: described(&oid),
+        })
     }
 
     /// The verification of RSA signatures, by the library's name.
@@ -201,7 +208,11 @@ pub(crate) fn algorithm_identifier<'a>(
 ) -> der::Result<(ObjectIdentifier, Option<&'a [u8]>)> {
     reader.sequence(|r| {
         let oid = r.decode()?;
-        let parameters = if r.is_finished() { None } else { Some(r.tlv_bytes()?) };
+        let parameters = if r.is_finished() {
+            None
+        } else {
+            Some(r.tlv_bytes()?)
+        };
         Ok((oid, parameters))
     })
 }
@@ -247,8 +258,12 @@ pub(crate) fn read_pss_parameters(reader: &mut SliceReader<'_>) -> der::Result<O
         let mask = asn1::optional(r, asn1::context_tag(1, true))?;
         let salt = asn1::optional(r, asn1::context_tag(2, true))?;
         let trailer = asn1::optional(r, asn1::context_tag(3, true))?;
-        let (Some(hash), Some(mask), Some(salt)) = (hash, mask, salt) else { return Ok(None) };
-        let Some(hash) = hash_identifier(hash)? else { return Ok(None) };
+        let (Some(hash), Some(mask), Some(salt)) = (hash, mask, salt) else {
+            return Ok(None);
+        };
+        let Some(hash) = hash_identifier(hash)? else {
+            return Ok(None);
+        };
         let (generator, mask_hash) = algorithm_identifier(&mut SliceReader::new(mask)?)?;
         let mask_hash = mask_hash.map(hash_identifier).transpose()?.flatten();
         let salt = asn1::contents(&mut SliceReader::new(salt)?, Tag::Integer)?;
@@ -305,7 +320,11 @@ mod tests {
             (SignatureAlgorithm::Ed25519, alg_id::ED25519),
         ];
         for (algorithm, contents) in published {
-            assert_eq!(algorithm.to_der(), asn1::tlv(asn1::SEQUENCE, contents.as_ref()), "{algorithm}");
+            assert_eq!(
+                algorithm.to_der(),
+                asn1::tlv(asn1::SEQUENCE, contents.as_ref()),
+                "{algorithm}"
+            );
         }
     }
 
@@ -316,7 +335,10 @@ mod tests {
             ("300c06082a8648ce3d0403020500", SignatureAlgorithm::EcdsaSha256),
         ];
         for (hex, algorithm) in cases {
-            assert_eq!(SignatureAlgorithm::from_der(&from_hex(hex).unwrap()), Ok(algorithm));
+            assert_eq!(
+                SignatureAlgorithm::from_der(&from_hex(hex).unwrap()),
+                Ok(algorithm)
+            );
         }
     }
 
@@ -326,27 +348,51 @@ mod tests {
         let mut short_salt = pss.clone();
         *short_salt.last_mut().unwrap() = 20;
         let cases = [
-            ("SHA-1 with RSA", from_hex("300d06092a864886f70d0101050500").unwrap()),
-            ("MD5 with RSA", from_hex("300d06092a864886f70d0101040500").unwrap()),
-            ("PSS with SHA-1 by default", from_hex("300d06092a864886f70d01010a3000").unwrap()),
-            ("PSS without parameters", from_hex("300b06092a864886f70d01010a").unwrap()),
+            (
+                "SHA-1 with RSA",
+                from_hex("300d06092a864886f70d0101050500").unwrap(),
+            ),
+            (
+                "MD5 with RSA",
+                from_hex("300d06092a864886f70d0101040500").unwrap(),
+            ),
+            (
+                "PSS with SHA-1 by default",
+                from_hex("300d06092a864886f70d01010a3000").unwrap(),
+            ),
+            (
+                "PSS without parameters",
+                from_hex("300b06092a864886f70d01010a").unwrap(),
+            ),
             ("PSS with another salt", short_salt),
             ("Ed25519 with NULL", from_hex("300706032b65700500").unwrap()),
-            ("RSA with odd parameters", from_hex("300e06092a864886f70d01010b020101").unwrap()),
+            (
+                "RSA with odd parameters",
+                from_hex("300e06092a864886f70d01010b020101").unwrap(),
+            ),
         ];
         for (what, der) in cases {
             let error = SignatureAlgorithm::from_der(&der).unwrap_err();
             assert!(matches!(error, Error::Unsupported { .. }), "{what}: {error}");
         }
-        assert!(matches!(SignatureAlgorithm::from_der(&[0x30, 0]), Err(Error::Malformed { .. })));
+        assert!(matches!(
+            SignatureAlgorithm::from_der(&[0x30, 0]),
+            Err(Error::Malformed { .. })
+        ));
     }
 
     #[test]
     fn pss_hash_and_mask_must_agree() {
         let mut mixed = SignatureAlgorithm::RsaPssSha256.to_der();
-        let at = mixed.windows(11).rposition(|w| w.starts_with(&[6, 9, 0x60])).unwrap();
+        let at = mixed
+            .windows(11)
+            .rposition(|w| w.starts_with(&[6, 9, 0x60]))
+            .unwrap();
         mixed[at + 10] = 2;
-        assert!(matches!(SignatureAlgorithm::from_der(&mixed), Err(Error::Unsupported { .. })));
+        assert!(matches!(
+            SignatureAlgorithm::from_der(&mixed),
+            Err(Error::Unsupported { .. })
+        ));
     }
 
     proptest! {

@@ -43,7 +43,10 @@ pub struct CertificateTemplate {
 impl CertificateTemplate {
     /// A template with a subject and nothing else.
     pub fn new(subject: Name) -> Self {
-        Self { subject, ..Self::default() }
+        Self {
+            subject,
+            ..Self::default()
+        }
     }
 
     /// DER of the `Extensions` that the template asks for (RFC 5280, 4.1.2.9), in this order: basic constraints, key
@@ -63,7 +66,10 @@ impl CertificateTemplate {
             list.push(extensions::extended_key_usage(&self.extended_key_usages));
         }
         if !self.sans.is_empty() {
-            list.push(extensions::subject_alternative_names(&self.sans, self.subject.is_empty()));
+            list.push(extensions::subject_alternative_names(
+                &self.sans,
+                self.subject.is_empty(),
+            ));
         }
         (!list.is_empty()).then(|| crate::asn1::tlv(crate::asn1::SEQUENCE, &list.concat()))
     }

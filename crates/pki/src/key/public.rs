@@ -124,7 +124,12 @@ impl PublicKey {
             .ok_or_else(|| Error::malformed(Input::PublicKey, "key is not a whole number of bytes"))?;
         let kind = Kind::read(oid, parameters, key)?;
         let parsed = OnceLock::new();
-        Ok(Self(Arc::new(PublicInner { spki: der.into(), kind, key: key.into(), parsed })))
+        Ok(Self(Arc::new(PublicInner {
+            spki: der.into(),
+            kind,
+            key: key.into(),
+            parsed,
+        })))
     }
 
     /// The DER of the `SubjectPublicKeyInfo`, as received.
@@ -177,15 +182,24 @@ impl PublicKey {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), Error> {
-        let bad = Error::BadSignature { input: Input::PublicKey };
+        let bad = Error::BadSignature {
+            input: Input::PublicKey,
+        };
         let verification = self.verification(algorithm)?;
         let cached = self.0.parsed.get_or_init(|| {
-            ParsedPublicKey::new(verification, &self.0.key).ok().map(|key| (algorithm, key))
+            ParsedPublicKey::new(verification, &self.0.key)
+                .ok()
+                .map(|key| (algorithm, key))
         });
         match cached {
             Some((first, key)) if *first == algorithm => key.verify_sig(message, signature),
             Some(_) => lc::UnparsedPublicKey::new(verification, &self.0.key).verify(message, signature),
-            None => return Err(Error::malformed(Input::PublicKey, "key is not valid for its algorithm")),
+            None => {
+                return Err(Error::malformed(
+                    Input::PublicKey,
+                    "key is not valid for its algorithm",
+                ));
+            }
         }
         .map_err(|_| bad)
     }
@@ -194,7 +208,10 @@ impl PublicKey {
         &self,
         algorithm: SignatureAlgorithm,
     ) -> Result<&'static dyn lc::VerificationAlgorithm, Error> {
-        let mismatch = || Error::KeyMismatch { key: self.description(), algorithm: algorithm.name() };
+        let mismatch = || Error::KeyMismatch {
+            key: self.description(),
+            algorithm: algorithm.name(),
+        };
         let short = |bits: usize| Error::Unsupported {
             input: Input::PublicKey,
             what: format!("RSA with {bits} bits (at least 2048 are)"),
@@ -205,12 +222,18 @@ impl PublicKey {
             Kind::RsaPss { hash, .. } => {
                 let fits = algorithm.oid() == rfc5912::ID_RSASSA_PSS
                     && hash.is_none_or(|hash| hash == algorithm.digest());
-                Ok(algorithm.rsa_verification().filter(|_| fits).ok_or_else(mismatch)?)
+                Ok(algorithm
+                    .rsa_verification()
+                    .filter(|_| fits)
+                    .ok_or_else(mismatch)?)
             }
             Kind::Ec(curve) => Ok(algorithm.ecdsa_verification(*curve).ok_or_else(mismatch)?),
             Kind::Ed25519 if algorithm == SignatureAlgorithm::Ed25519 => Ok(&lc::ED25519),
             Kind::Ed25519 => Err(mismatch()),
-            Kind::Other(what) => Err(Error::Unsupported { input: Input::PublicKey, what: what.clone() }),
+            Kind::Other(what) => Err(Error::Unsupported {
+                input: Input::PublicKey,
+                what: what.clone(),
+            }),
         }
     }
 }
@@ -218,15 +241,25 @@ impl PublicKey {
 impl Kind {
     fn read(oid: ObjectIdentifier, parameters: Option<&[u8]>, key: &[u8]) -> Result<Self, Error> {
         if oid == rfc5912::RSA_ENCRYPTION {
-            return Ok(Self::Rsa { bits: modulus_bits(key)? });
+            return Ok(Self::Rsa {
+                bits: modulus_bits(key)?,
+            });
         }
         if oid == rfc5912::ID_RSASSA_PSS {
             let bits = modulus_bits(key)?;
-            let Some(parameters) = parameters else { return Ok(Self::RsaPss { bits, hash: None }) };
-            let hash =
-                asn1::read_all(Input::PublicKey, parameters, crate::signature::read_pss_parameters)?;
+            let Some(parameters) = parameters else {
+                return Ok(Self::RsaPss { bits, hash: None });
+            };
+            let hash = asn1::read_all(
+                Input::PublicKey,
+                parameters,
+                crate::signature::read_pss_parameters,
+            )?;
             return Ok(match hash {
-                Some(hash) => Self::RsaPss { bits, hash: Some(hash) },
+                Some(hash) => Self::RsaPss {
+                    bits,
+                    hash: Some(hash),
+                },
                 None => Self::Other("RSA-PSS with foreign parameters".to_owned()),
             });
         }
@@ -255,10 +288,16 @@ fn modulus_bits(key: &[u8]) -> Result<usize, Error> {
     })?;
     let bytes = modulus.as_bytes();
     let leading = bytes.first().map_or(0, |byte| byte.leading_zeros());
-    let bits = bytes.len().saturating_mul(8).saturating_sub(usize::try_from(leading).unwrap_or(0));
+    let bits = bytes
+        .len()
+        .saturating_mul(8)
+        .saturating_sub(usize::try_from(leading).unwrap_or(0));
     if !RSA_BITS.contains(&bits) {
         let what = format!("RSA with {bits} bits (1024 to 8192 are)");
-        return Err(Error::Unsupported { input: Input::PublicKey, what });
+        return Err(Error::Unsupported {
+            input: Input::PublicKey,
+            what,
+        });
     }
     Ok(bits)
 }
@@ -279,6 +318,11 @@ impl Hash for PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({}, {})", self.description(), digest::hex(&self.key_id_sha1()))
+        write!(
+            f,
+            "PublicKey({}, {})",
+            self.description(),
+            digest::hex(&self.key_id_sha1())
+        )
     }
 }

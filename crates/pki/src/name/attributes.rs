@@ -58,12 +58,32 @@ const TABLE: &[Row] = &[
     ("2.5.4.65", "pseudonym", &[], StringKind::Utf8),
     ("2.5.4.97", "organizationIdentifier", &[], StringKind::Utf8),
     ("0.9.2342.19200300.100.1.1", "UID", &["userId"], StringKind::Utf8),
-    ("0.9.2342.19200300.100.1.25", "DC", &["domainComponent"], StringKind::Ia5),
-    ("1.2.840.113549.1.9.1", "emailAddress", &["E", "email"], StringKind::Ia5),
+    (
+        "0.9.2342.19200300.100.1.25",
+        "DC",
+        &["domainComponent"],
+        StringKind::Ia5,
+    ),
+    (
+        "1.2.840.113549.1.9.1",
+        "emailAddress",
+        &["E", "email"],
+        StringKind::Ia5,
+    ),
     ("1.2.840.113549.1.9.2", "unstructuredName", &[], StringKind::Utf8),
     ("1.3.6.1.4.1.311.60.2.1.1", "jurisdictionL", &[], StringKind::Utf8),
-    ("1.3.6.1.4.1.311.60.2.1.2", "jurisdictionST", &[], StringKind::Utf8),
-    ("1.3.6.1.4.1.311.60.2.1.3", "jurisdictionC", &[], StringKind::Printable),
+    (
+        "1.3.6.1.4.1.311.60.2.1.2",
+        "jurisdictionST",
+        &[],
+        StringKind::Utf8,
+    ),
+    (
+        "1.3.6.1.4.1.311.60.2.1.3",
+        "jurisdictionC",
+        &[],
+        StringKind::Printable,
+    ),
 ];
 
 /// A known attribute type, or an unknown one by its identifier.
@@ -79,8 +99,16 @@ impl AttributeType {
     pub(super) fn from_oid(oid: ObjectIdentifier) -> Self {
         let known = TABLE.iter().find(|row| ObjectIdentifier::new(row.0) == Ok(oid));
         match known {
-            Some((_, name, _, kind)) => Self { oid, name: Some(name), kind: *kind },
-            None => Self { oid, name: None, kind: StringKind::Utf8 },
+            Some((_, name, _, kind)) => Self {
+                oid,
+                name: Some(name),
+                kind: *kind,
+            },
+            None => Self {
+                oid,
+                name: None,
+                kind: StringKind::Utf8,
+            },
         }
     }
 
@@ -91,9 +119,14 @@ impl AttributeType {
         });
         let dotted = match known {
             Some((oid, ..)) => oid,
-            None => text.strip_prefix("OID.").or(text.strip_prefix("oid.")).unwrap_or(text),
+            None => text
+                .strip_prefix("OID.")
+                .or(text.strip_prefix("oid."))
+                .unwrap_or(text),
         };
-        let oid = Some(dotted).filter(|d| d.contains('.')).and_then(|d| ObjectIdentifier::new(d).ok());
+        let oid = Some(dotted)
+            .filter(|d| d.contains('.'))
+            .and_then(|d| ObjectIdentifier::new(d).ok());
         oid.map(Self::from_oid).ok_or_else(|| {
             let names: Vec<&str> = TABLE.iter().map(|row| row.1).collect();
             let names = names.join(", ");
@@ -122,13 +155,19 @@ impl AttributeType {
             StringKind::Ia5 if text.is_ascii() => IA5_STRING,
             StringKind::Ia5 => return Err("value may have ASCII characters only".into()),
         };
-        Ok(Attribute { oid: self.oid, value: asn1::tlv(tag, text.as_bytes()) })
+        Ok(Attribute {
+            oid: self.oid,
+            value: asn1::tlv(tag, text.as_bytes()),
+        })
     }
 
     /// An attribute of this type with any DER value (RFC 4514, 2.4: `#` and hexadecimal digits).
     pub(super) fn attribute_der(self, der: Vec<u8>) -> Result<Attribute, Cow<'static, str>> {
         match asn1::first_value(&der) {
-            Some((_, [])) => Ok(Attribute { oid: self.oid, value: der }),
+            Some((_, [])) => Ok(Attribute {
+                oid: self.oid,
+                value: der,
+            }),
             _ => Err("'#' must be followed by the hexadecimal digits of one DER value".into()),
         }
     }
@@ -143,7 +182,11 @@ fn is_printable(c: char) -> bool {
 pub(super) fn decode_text(value: &[u8]) -> Option<String> {
     let mut reader = SliceReader::new(value).ok()?;
     let (tag, contents) = asn1::any(&mut reader).ok()?;
-    let ascii = || contents.is_ascii().then(|| contents.iter().map(|b| char::from(*b)).collect());
+    let ascii = || {
+        contents
+            .is_ascii()
+            .then(|| contents.iter().map(|b| char::from(*b)).collect())
+    };
     match tag_octet(tag)? {
         UTF8_STRING => String::from_utf8(contents.to_vec()).ok(),
         NUMERIC_STRING | PRINTABLE_STRING | IA5_STRING | VISIBLE_STRING => ascii(),

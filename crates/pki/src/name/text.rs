@@ -42,7 +42,10 @@ enum End {
 
 impl<'a> Cursor<'a> {
     fn new(text: &'a str) -> Self {
-        Self { chars: text.chars().peekable(), position: 0 }
+        Self {
+            chars: text.chars().peekable(),
+            position: 0,
+        }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -65,7 +68,10 @@ impl<'a> Cursor<'a> {
 
     /// An error at the character that was read last.
     fn error(&self, reason: impl Into<Cow<'static, str>>) -> Error {
-        Error::NameSyntax { position: self.position.max(1), reason: reason.into() }
+        Error::NameSyntax {
+            position: self.position.max(1),
+            reason: reason.into(),
+        }
     }
 
     /// Reads the type and its `=`.
@@ -98,8 +104,9 @@ impl<'a> Cursor<'a> {
                 Some(c) => digits.push(c),
             }
         };
-        let der = from_hex(digits.trim_end())
-            .ok_or_else(|| self.error("'#' must be followed by hexadecimal digits; write a literal '#' as '\\#'"))?;
+        let der = from_hex(digits.trim_end()).ok_or_else(|| {
+            self.error("'#' must be followed by hexadecimal digits; write a literal '#' as '\\#'")
+        })?;
         let attribute = kind.attribute_der(der).map_err(|reason| self.error(reason))?;
         Ok((attribute, end))
     }
@@ -187,7 +194,8 @@ fn rfc4514_value(cursor: &mut Cursor<'_>, kind: AttributeType) -> Result<(Attrib
 
 /// What follows a backslash: a special character or two hexadecimal digits, which are one byte of UTF-8.
 fn escaped(cursor: &mut Cursor<'_>, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    const ALLOWED: &str = "'\\' must be followed by one of ,+\"\\<>;=# or a blank, or by two hexadecimal digits";
+    const ALLOWED: &str =
+        "'\\' must be followed by one of ,+\"\\<>;=# or a blank, or by two hexadecimal digits";
     match cursor.next() {
         Some(c) if SPECIAL.contains(c) || " #=/".contains(c) => bytes.push(c as u8),
         Some(high) if high.is_ascii_hexdigit() => {

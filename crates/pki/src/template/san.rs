@@ -11,9 +11,11 @@ use crate::error::{Error, Input};
 
 const DNS_ALLOWED: &str = "labels of letters, digits and '-' joined by '.', at most 63 characters each and 253 in all, \
                            with '*' allowed as the whole first label";
-const URI_ALLOWED: &str = "an absolute URI in ASCII such as spiffe://cluster/ns/a or urn:uuid:.., at most 2048 characters";
+const URI_ALLOWED: &str =
+    "an absolute URI in ASCII such as spiffe://cluster/ns/a or urn:uuid:.., at most 2048 characters";
 const EMAIL_ALLOWED: &str = "local-part@host in ASCII, at most 254 characters";
-const IP_ALLOWED: &str = "an IPv4 or IPv6 address without prefix length or zone, such as 192.0.2.1 or 2001:db8::1";
+const IP_ALLOWED: &str =
+    "an IPv4 or IPv6 address without prefix length or zone, such as 192.0.2.1 or 2001:db8::1";
 const FORM_ALLOWED: &str = "DNS:host, IP:address, URI:uri or email:address";
 
 /// A subject alternative name.
@@ -57,7 +59,9 @@ impl San {
 
     /// An address.
     pub fn ip(text: &str) -> Result<Self, Error> {
-        let address = text.parse().map_err(|_| refused("is not an IP address", IP_ALLOWED))?;
+        let address = text
+            .parse()
+            .map_err(|_| refused("is not an IP address", IP_ALLOWED))?;
         Ok(Self::Ip(address))
     }
 
@@ -109,8 +113,9 @@ impl FromStr for San {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (kind, value) =
-            text.split_once(':').ok_or_else(|| refused("has no kind in front of ':'", FORM_ALLOWED))?;
+        let (kind, value) = text
+            .split_once(':')
+            .ok_or_else(|| refused("has no kind in front of ':'", FORM_ALLOWED))?;
         match kind.to_ascii_lowercase().as_str() {
             "dns" => Self::dns(value),
             "ip" => Self::ip(value),
@@ -201,7 +206,9 @@ fn check_uri(text: &str) -> Result<(), &'static str> {
     }
     let (scheme, rest) = text.split_once(':').ok_or("has no scheme")?;
     let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if !scheme_ok {
         return Err("has no scheme");
     }
@@ -211,7 +218,9 @@ fn check_uri(text: &str) -> Result<(), &'static str> {
     let mut bytes = rest.bytes();
     while let Some(byte) = bytes.next() {
         let fine = match byte {
-            b'%' => [bytes.next(), bytes.next()].iter().all(|d| d.is_some_and(|d| d.is_ascii_hexdigit())),
+            b'%' => [bytes.next(), bytes.next()]
+                .iter()
+                .all(|d| d.is_some_and(|d| d.is_ascii_hexdigit())),
             _ => byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(&byte),
         };
         if !fine {
@@ -296,7 +305,10 @@ mod tests {
         ];
         for (text, part) in cases {
             let reason = reason(San::dns(text));
-            assert!(reason.contains(part) && reason.contains("allowed: labels"), "{text:?}: {reason}");
+            assert!(
+                reason.contains(part) && reason.contains("allowed: labels"),
+                "{text:?}: {reason}"
+            );
         }
         assert!(reason(San::dns(&"a".repeat(64))).contains("63"));
         assert!(reason(San::dns(&"a.".repeat(127).repeat(2))).contains("253"));
@@ -304,7 +316,16 @@ mod tests {
 
     #[test]
     fn wrong_addresses_are_refused() {
-        for text in ["", "1.2.3", "1.2.3.256", "01.2.3.4", "1.2.3.4/24", "fe80::1%eth0", "::g", "a.example"] {
+        for text in [
+            "",
+            "1.2.3",
+            "1.2.3.256",
+            "01.2.3.4",
+            "1.2.3.4/24",
+            "fe80::1%eth0",
+            "::g",
+            "a.example",
+        ] {
             assert!(reason(San::ip(text)).contains("not an IP address"), "{text}");
         }
     }
@@ -327,7 +348,11 @@ mod tests {
             ("a:<b>", "'%'"),
         ];
         for (text, part) in cases {
-            assert!(reason(San::uri(text)).contains(part), "{text:?}: {}", reason(San::uri(text)));
+            assert!(
+                reason(San::uri(text)).contains(part),
+                "{text:?}: {}",
+                reason(San::uri(text))
+            );
         }
         assert!(reason(San::uri(&format!("a:{}", "b".repeat(2048)))).contains("2048"));
     }
@@ -335,8 +360,24 @@ mod tests {
     #[test]
     fn wrong_mail_addresses_are_refused() {
         let long = format!("{}@a.example", "a".repeat(65));
-        for text in ["", "a", "@a.b", "a@", "a@b_c", "a@*.b", ".a@b.c", "a..b@c.d", "a b@c.d", "ä@b.c", "a@[1.2.3.4]", &long] {
-            assert!(reason(San::email(text)).contains("allowed: local-part@host"), "{text}");
+        for text in [
+            "",
+            "a",
+            "@a.b",
+            "a@",
+            "a@b_c",
+            "a@*.b",
+            ".a@b.c",
+            "a..b@c.d",
+            "a b@c.d",
+            "ä@b.c",
+            "a@[1.2.3.4]",
+            &long,
+        ] {
+            assert!(
+                reason(San::email(text)).contains("allowed: local-part@host"),
+                "{text}"
+            );
         }
     }
 
@@ -348,7 +389,10 @@ mod tests {
 
     #[test]
     fn foreign_names_keep_odd_characters_but_not_invisible_ones() {
-        assert_eq!(San::foreign(ForeignKind::Dns, b"A_b").unwrap().to_string(), "DNS:a_b");
+        assert_eq!(
+            San::foreign(ForeignKind::Dns, b"A_b").unwrap().to_string(),
+            "DNS:a_b"
+        );
         for bytes in [&b""[..], b"a\n", b"a\0b", b"\xff", "ü".as_bytes()] {
             assert_eq!(San::foreign(ForeignKind::Uri, bytes), None);
         }

@@ -91,13 +91,15 @@ impl KeyUsages {
     }
 
     /// Is there no usage in it?
-    pub fn is_empty(self: &Self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0 == 0
     }
 
     /// The usages by bit number.
     pub fn iter(self) -> impl Iterator<Item = KeyUsage> {
-        KeyUsage::ALL.into_iter().filter(move |usage| self.contains(*usage))
+        KeyUsage::ALL
+            .into_iter()
+            .filter(move |usage| self.contains(*usage))
     }
 }
 
@@ -174,14 +176,34 @@ const PURPOSES: &[(ExtendedKeyUsage, &str, &str)] = &[
     (ExtendedKeyUsage::ServerAuth, "1.3.6.1.5.5.7.3.1", "server auth"),
     (ExtendedKeyUsage::ClientAuth, "1.3.6.1.5.5.7.3.2", "client auth"),
     (ExtendedKeyUsage::CodeSigning, "1.3.6.1.5.5.7.3.3", "code signing"),
-    (ExtendedKeyUsage::EmailProtection, "1.3.6.1.5.5.7.3.4", "email protection"),
-    (ExtendedKeyUsage::IpsecEndSystem, "1.3.6.1.5.5.7.3.5", "ipsec end system"),
+    (
+        ExtendedKeyUsage::EmailProtection,
+        "1.3.6.1.5.5.7.3.4",
+        "email protection",
+    ),
+    (
+        ExtendedKeyUsage::IpsecEndSystem,
+        "1.3.6.1.5.5.7.3.5",
+        "ipsec end system",
+    ),
     (ExtendedKeyUsage::IpsecTunnel, "1.3.6.1.5.5.7.3.6", "ipsec tunnel"),
     (ExtendedKeyUsage::IpsecUser, "1.3.6.1.5.5.7.3.7", "ipsec user"),
-    (ExtendedKeyUsage::Timestamping, "1.3.6.1.5.5.7.3.8", "timestamping"),
+    (
+        ExtendedKeyUsage::Timestamping,
+        "1.3.6.1.5.5.7.3.8",
+        "timestamping",
+    ),
     (ExtendedKeyUsage::OcspSigning, "1.3.6.1.5.5.7.3.9", "ocsp signing"),
-    (ExtendedKeyUsage::MicrosoftSgc, "1.3.6.1.4.1.311.10.3.3", "microsoft sgc"),
-    (ExtendedKeyUsage::NetscapeSgc, "2.16.840.1.113730.4.1", "netscape sgc"),
+    (
+        ExtendedKeyUsage::MicrosoftSgc,
+        "1.3.6.1.4.1.311.10.3.3",
+        "microsoft sgc",
+    ),
+    (
+        ExtendedKeyUsage::NetscapeSgc,
+        "2.16.840.1.113730.4.1",
+        "netscape sgc",
+    ),
     (ExtendedKeyUsage::CmcCa, "1.3.6.1.5.5.7.3.27", "cmc ca"),
     (ExtendedKeyUsage::CmcRa, "1.3.6.1.5.5.7.3.28", "cmc ra"),
 ];
@@ -207,9 +229,20 @@ impl ExtendedKeyUsage {
 
     fn from_word(word: &str) -> Option<Self> {
         // cert-manager has two words for this purpose.
-        let word = if word == "s/mime" { "email protection" } else { word };
-        let known = PURPOSES.iter().find(|(_, _, known)| *known == word).map(|(purpose, ..)| purpose.clone());
-        let dotted = || word.contains('.').then(|| ObjectIdentifier::new(word).ok()).flatten();
+        let word = if word == "s/mime" {
+            "email protection"
+        } else {
+            word
+        };
+        let known = PURPOSES
+            .iter()
+            .find(|(_, _, known)| *known == word)
+            .map(|(purpose, ..)| purpose.clone());
+        let dotted = || {
+            word.contains('.')
+                .then(|| ObjectIdentifier::new(word).ok())
+                .flatten()
+        };
         known.or_else(|| dotted().map(Self::from_oid))
     }
 }
@@ -294,7 +327,9 @@ mod tests {
 
     #[test]
     fn every_allowed_word_is_understood() {
-        let words = Usages::ALLOWED.split(", ").filter(|word| !word.starts_with("or the"));
+        let words = Usages::ALLOWED
+            .split(", ")
+            .filter(|word| !word.starts_with("or the"));
         let usages = Usages::from_words(words).unwrap();
         assert_eq!(usages.key_usage.iter().count(), 9);
         assert_eq!(usages.extended_key_usages.len(), PURPOSES.len());
@@ -304,7 +339,10 @@ mod tests {
     fn the_table_of_purposes_is_consistent() {
         for (purpose, oid, word) in PURPOSES {
             assert_eq!(purpose.oid().to_string(), *oid);
-            assert_eq!(&ExtendedKeyUsage::from_oid(ObjectIdentifier::new_unwrap(oid)), purpose);
+            assert_eq!(
+                &ExtendedKeyUsage::from_oid(ObjectIdentifier::new_unwrap(oid)),
+                purpose
+            );
             assert_eq!(word.parse::<ExtendedKeyUsage>().unwrap(), *purpose);
             assert_eq!(purpose.to_string(), *word);
         }
@@ -312,7 +350,8 @@ mod tests {
 
     #[test]
     fn words_with_two_names_mean_the_same() {
-        let usages = Usages::from_words(["signing", "digital signature", "s/mime", "email protection"]).unwrap();
+        let usages =
+            Usages::from_words(["signing", "digital signature", "s/mime", "email protection"]).unwrap();
         assert_eq!(usages.key_usage.to_string(), "digital signature");
         assert_eq!(usages.extended_key_usages, [ExtendedKeyUsage::EmailProtection]);
     }
@@ -334,7 +373,9 @@ mod tests {
 
     #[test]
     fn sets_serialise_as_words_and_come_back() {
-        let usages: KeyUsages = [KeyUsage::KeyAgreement, KeyUsage::DigitalSignature].into_iter().collect();
+        let usages: KeyUsages = [KeyUsage::KeyAgreement, KeyUsage::DigitalSignature]
+            .into_iter()
+            .collect();
         let json = serde_json::to_string(&usages).unwrap();
         assert_eq!(json, r#"["digital signature","key agreement"]"#);
         assert_eq!(serde_json::from_str::<KeyUsages>(&json).unwrap(), usages);
