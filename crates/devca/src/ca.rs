@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use cmp::Credentials;
 use jiff::{SignedDuration, Timestamp};
 use pki::Certificate;
 
 use crate::{
     authority::{self, Authority, NextRoot},
-    config::{Config, Policy},
+    config::{Config, Policy, Signer},
     error::Error,
     faults::Faults,
     issue,
@@ -32,6 +33,8 @@ pub struct DevCa {
     pub(crate) config: Config,
     policy: RwLock<Arc<Policy>>,
     pub(crate) authority: Authority,
+    /// Signs answers.
+    pub(crate) credentials: Credentials,
     pub(crate) ledger: Ledger,
     pub(crate) faults: Faults,
     pub(crate) transactions: Mutex<Transactions>,
@@ -117,7 +120,9 @@ impl DevCa {
                 )
             }
         };
+        let credentials = credentials(&authority, &config)?;
         Ok(Self {
+            credentials,
             policy: RwLock::new(Arc::new(config.policy.clone())),
             authority,
             ledger,
@@ -221,6 +226,22 @@ impl DevCa {
             .get_or_init(|| self.authority.next_root(&self.config, now).ok())
             .as_ref()
     }
+}
+
+fn credentials(authority: &Authority, config: &Config) -> Result<Credentials, Error> {
+    let chain = match config.signer {
+        Signer::Separate => vec![authority.issuing.certificate.clone()],
+        Signer::IssuingCa => Vec::new(),
+    };
+    Credentials::signature(
+        authority.signer.key.clone(),
+        authority.signer.certificate.clone(),
+        chain,
+    )
+    .map_err(|_| Error::Setting {
+        field: "signer",
+        reason: "its certificate must fit its key",
+    })
 }
 
 fn check(config: &Config) -> Result<(), Error> {

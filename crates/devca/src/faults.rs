@@ -243,6 +243,12 @@ impl Struck {
         self.0.contains(kind)
     }
 
+    /// Those that struck the request, except that it had to wait, and those that strike the poll for its answer.
+    pub(crate) fn and(&self, later: &Self) -> Self {
+        let waited = self.0.iter().filter(|kind| **kind != FaultKind::EndlessWaiting);
+        Self(waited.chain(&later.0).cloned().collect())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &FaultKind> {
         self.0.iter()
     }

@@ -141,7 +141,7 @@ pub struct Stats {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Line {
-    Issued(Entry),
+    Issued(Box<Entry>),
     Changed { serial: String, state: State },
 }
 
@@ -204,7 +204,7 @@ impl Ledger {
                 })?;
                 // The last line is cut off if the machine stopped in the middle of a write.
                 match serde_json::from_str(&line) {
-                    Ok(Line::Issued(entry)) => inner.insert(entry, limit),
+                    Ok(Line::Issued(entry)) => inner.insert(*entry, limit),
                     Ok(Line::Changed { serial, state }) => {
                         if !inner.change(&serial, state)
                             && let Some((at, reason)) = state.revoked()
@@ -275,7 +275,7 @@ impl Ledger {
     pub(crate) fn record(&self, mut entry: Entry) {
         let mut inner = self.lock();
         entry.number = inner.stats.issued + 1;
-        inner.append(&Line::Issued(entry.clone()));
+        inner.append(&Line::Issued(Box::new(entry.clone())));
         inner.insert(entry, self.limit);
     }
 

@@ -13,14 +13,14 @@
 //! It is the peer of every protocol test, of the benchmarks and of `occm dev`; `occm ca` starts it alone. The time is
 //! always an argument, so that a test can let a year go by.
 
-#![allow(dead_code)]
-
 mod authority;
 mod ca;
 mod error;
 mod issue;
+mod memory;
 mod profile;
 mod refusal;
+mod respond;
 mod transactions;
 
 pub mod config;
@@ -33,6 +33,7 @@ pub use config::{Config, Policy, RequestKind};
 pub use error::Error;
 pub use faults::{Fault, FaultKind, Faults};
 pub use ledger::{Entry, Ledger, State, Stats};
+pub use memory::{Clock, InMemory};
 
 /// What a program that starts the CA must say first.
 pub const NOTICE: &str =
@@ -40,14 +41,3 @@ pub const NOTICE: &str =
 
 /// Content-Type of CMP messages (RFC 9811, 3.2).
 pub const CMP_MEDIA_TYPE: &str = "application/pkixcmp";
-
-impl DevCa {
-    #[allow(missing_docs)]
-    pub fn respond(&self, _: &[u8], _: jiff::Timestamp) -> Reply {
-        Reply {
-            delivery: Delivery::Down,
-            delay: std::time::Duration::ZERO,
-            date_skew: 0,
-        }
-    }
-}

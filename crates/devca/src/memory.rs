@@ -21,7 +21,10 @@ pub struct InMemory {
 impl InMemory {
     /// A transport to this CA with a clock of its own, so that a test decides what time it is.
     pub fn new(ca: Arc<DevCa>, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { ca, clock: Arc::new(clock) }
+        Self {
+            ca,
+            clock: Arc::new(clock),
+        }
     }
 
     /// A transport to this CA with the system's clock.
@@ -32,12 +35,25 @@ impl InMemory {
     /// Does what the HTTP front and an HTTP client would do together. A delay is not waited for.
     fn exchange(&self, body: &[u8]) -> Result<Response, TransportError> {
         let now = (self.clock)();
-        let Reply { delivery, delay: _, date_skew } = self.ca.respond(body, now);
-        let date = now.saturating_add(SignedDuration::from_secs(date_skew)).unwrap_or(now);
+        let Reply {
+            delivery,
+            delay: _,
+            date_skew,
+        } = self.ca.respond(body, now);
+        let date = now
+            .saturating_add(SignedDuration::from_secs(date_skew))
+            .unwrap_or(now);
         match delivery {
-            Delivery::Answer { status, content_type, body } if content_type == crate::CMP_MEDIA_TYPE => {
+            Delivery::Answer {
+                status,
+                content_type,
+                body,
+            } if content_type == crate::CMP_MEDIA_TYPE => {
                 let _ = status;
-                Ok(Response { body, date: Some(date) })
+                Ok(Response {
+                    body,
+                    date: Some(date),
+                })
             }
             Delivery::Answer { status, .. } => Err(TransportError::new(
                 Reached::Maybe,
@@ -49,9 +65,11 @@ impl InMemory {
                 TransportErrorKind::Interrupted,
                 "the connection was closed before the answer",
             )),
-            Delivery::Down => {
-                Err(TransportError::new(Reached::No, TransportErrorKind::Connect, "connection refused"))
-            }
+            Delivery::Down => Err(TransportError::new(
+                Reached::No,
+                TransportErrorKind::Connect,
+                "connection refused",
+            )),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Why a client does not get what it wants: a bit of PKIFailureInfo and a sentence.
 
+use cmp::asn1::{FailureInfo, PkiStatus, PkiStatusInfo};
+
 use crate::error::Error;
 
 /// Bits of PKIFailureInfo that this CA uses (RFC 9810, 5.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(clippy::enum_variant_names, reason = "the names are those of the RFC")]
 pub(crate) enum Failure {
     BadAlg = 0,
     BadMessageCheck = 1,
@@ -15,6 +18,7 @@ pub(crate) enum Failure {
     BadPop = 9,
     CertRevoked = 10,
     CertConfirmed = 11,
+    WrongIntegrity = 12,
     BadRecipientNonce = 13,
     BadSenderNonce = 18,
     BadCertTemplate = 19,
@@ -22,6 +26,7 @@ pub(crate) enum Failure {
     TransactionIdInUse = 21,
     UnsupportedVersion = 22,
     NotAuthorized = 23,
+    SystemUnavailable = 24,
     SystemFailure = 25,
 }
 
@@ -38,6 +43,14 @@ impl Refusal {
         Self {
             failure: failure as u8,
             text: text.into(),
+        }
+    }
+
+    /// As it goes into an answer.
+    pub(crate) fn status(&self) -> PkiStatusInfo {
+        match FailureInfo::bit(self.failure.min(31)) {
+            Ok(failure) => PkiStatusInfo::rejection(failure, &self.text),
+            Err(_) => PkiStatusInfo::new(PkiStatus::Rejection),
         }
     }
 }

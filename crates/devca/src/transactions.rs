@@ -17,6 +17,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use jiff::Timestamp;
 use pki::Certificate;
 
+use crate::faults::Struck;
+
 /// Answers that are remembered per transaction, newest last: a repeat comes soon or never.
 const REMEMBERED_ANSWERS: usize = 4;
 
@@ -28,6 +30,8 @@ pub(crate) struct Transaction {
     /// The certificate that signed its messages: clients may leave it out after the first.
     pub(crate) signer: Option<Certificate>,
     pub(crate) phase: Phase,
+    /// senderNonce of our last answer: the next request must bring it as recipNonce.
+    pub(crate) nonce: Vec<u8>,
     /// Hash of a request and the answer to it.
     answers: VecDeque<([u8; 32], Vec<u8>)>,
     expires: Timestamp,
@@ -43,6 +47,10 @@ pub(crate) enum Phase {
         /// certReqId that pollReq must name.
         request_id: i64,
         left: u32,
+        /// The certificate that the request is about, if it is a certConf.
+        confirming: Option<Confirming>,
+        /// Faults that struck the request and show when it is worked on.
+        struck: Struck,
     },
     /// A certificate was handed out and certConf is expected.
     Confirming(Confirming),
@@ -131,6 +139,14 @@ impl Transactions {
         self.by_id.insert(id, Slot::Here(transaction));
     }
 
+    /// The certificate that has signed the messages of this transaction so far.
+    pub(crate) fn signer(&self, id: &[u8]) -> Option<Certificate> {
+        match self.by_id.get(id) {
+            Some(Slot::Here(transaction)) => transaction.signer.clone(),
+            Some(Slot::Taken) | None => None,
+        }
+    }
+
     /// Gives back an identifier that was reserved and came to nothing.
     pub(crate) fn release(&mut self, id: &[u8]) {
         if matches!(self.by_id.get(id), Some(Slot::Taken)) {
@@ -155,6 +171,7 @@ pub(crate) fn begin(client: String, signer: Option<Certificate>) -> Box<Transact
         client,
         signer,
         phase: Phase::Closed,
+        nonce: Vec::new(),
         answers: VecDeque::new(),
         expires: Timestamp::UNIX_EPOCH,
     })
