@@ -31,6 +31,7 @@ pub mod chain;
 pub mod digest;
 pub mod encoding;
 pub mod inspect;
+pub mod random;
 
 pub use certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 pub use chain::{Anchors, ChainError, Purpose, build_chain, verify_chain};
