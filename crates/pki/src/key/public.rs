@@ -4,11 +4,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::signature::ParsedPublicKey;
-use const_oid::db::rfc5912;
+use aws_lc_rs::signature::{self as lc, ParsedPublicKey};
+use const_oid::ObjectIdentifier;
+use const_oid::db::{rfc5912, rfc8410};
+use der::Reader;
 
-use super::*;
+use crate::asn1;
 use crate::digest;
+use crate::error::{Error, Input, check_size};
+use crate::key::KeyAlgorithm;
+use crate::signature::{SignatureAlgorithm, algorithm_identifier, described, read_pss_parameters};
 
 /// Largest `SubjectPublicKeyInfo`: RSA with 8192 bits has 1.1 KiB; post-quantum keys, which we keep but cannot use
 /// yet, stay below 8 KiB.
@@ -63,7 +68,7 @@ impl Curve {
         Self::ALL
             .into_iter()
             .find(|curve| curve.oid() == oid)
-            .ok_or_else(|| unsupported(format!("the curve {}", crate::signature::described(&oid))))
+            .ok_or_else(|| unsupported(format!("the curve {}", described(&oid))))
     }
 
     pub(crate) fn from_private_length(bytes: usize) -> Option<Self> {
@@ -250,11 +255,7 @@ impl Kind {
             let Some(parameters) = parameters else {
                 return Ok(Self::RsaPss { bits, hash: None });
             };
-            let hash = asn1::read_all(
-                Input::PublicKey,
-                parameters,
-                crate::signature::read_pss_parameters,
-            )?;
+            let hash = asn1::read_all(Input::PublicKey, parameters, read_pss_parameters)?;
             return Ok(match hash {
                 Some(hash) => Self::RsaPss {
                     bits,
@@ -264,8 +265,11 @@ impl Kind {
             });
         }
         if oid == rfc5912::ID_EC_PUBLIC_KEY {
+            // RFC 5480, 2.2: uncompressed or compressed; the library would take the hybrid form of X9.62 as well.
+            let usual = matches!(key.first(), Some(2..=4));
             return Ok(match Curve::from_parameters(Input::PublicKey, parameters) {
-                Ok(curve) => Self::Ec(curve),
+                Ok(curve) if usual => Self::Ec(curve),
+                Ok(_) => Self::Other("a curve point in an unusual form".to_owned()),
                 Err(Error::Unsupported { what, .. }) => Self::Other(what),
                 Err(other) => return Err(other),
             });
@@ -273,7 +277,7 @@ impl Kind {
         if oid == rfc8410::ID_ED_25519 && parameters.is_none() {
             return Ok(Self::Ed25519);
         }
-        Ok(Self::Other(crate::signature::described(&oid)))
+        Ok(Self::Other(described(&oid)))
     }
 }
 

@@ -551,6 +551,21 @@ fn a_point_that_is_not_on_its_curve_verifies_nothing() {
 }
 
 #[test]
+fn a_point_in_the_hybrid_form_is_kept_but_not_used() {
+    let key = key(KeyAlgorithm::EcP256);
+    let mut spki = key.public_key().spki_der().to_vec();
+    let start = spki.len() - 65;
+    // X9.62: 6 or 7 instead of 4, by the parity of y.
+    spki[start] = 6 | (spki[spki.len() - 1] & 1);
+    let hybrid = PublicKey::from_spki_der(&spki).unwrap();
+    let error = hybrid
+        .verify(key.default_signature(), MESSAGE, b"x")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("unusual form"), "{error}");
+}
+
+#[test]
 fn the_key_identifier_is_the_one_that_openssl_computes() {
     let files = Files::new();
     let key = key(KeyAlgorithm::EcP256);
