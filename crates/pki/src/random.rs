@@ -1,32 +1,30 @@
-//! Random values from the cryptographic library.
+//! Random values from the cryptographic library: nonces, identifiers, serial numbers, passwords.
 
 use aws_lc_rs::rand;
 
-use crate::error::{Error, Input};
+use crate::error::Error;
 
-/// A number by chance.
+/// A random number, all values equally likely.
 pub fn number() -> Result<u32, Error> {
     let mut bytes = [0; 4];
     fill(&mut bytes)?;
     Ok(u32::from_be_bytes(bytes))
 }
 
-/// `length` letters and digits by chance, about 6 bits each.
+/// `length` random characters of `A-Z a-z 0-9 - _`, which is six bits of randomness each.
 pub fn text(length: usize) -> Result<String, Error> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = vec![0; length];
     fill(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .map(|byte| char::from(LETTERS.get(usize::from(byte & 63)).copied().unwrap_or(b'A')))
-        .collect())
+    // Six bits are always an index of the 64 letters, and each letter has the same share of the 256 bytes.
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte & 63)).copied().map(char::from);
+    Ok(bytes.iter().filter_map(letter).collect())
 }
 
-/// Fills `bytes` by chance.
-fn fill(bytes: &mut [u8]) -> Result<(), Error> {
-    rand::fill(bytes).map_err(|_| Error::Malformed {
-        input: Input::PrivateKey,
-        reason: "the system has no random numbers".into(),
+/// Fills `bytes` with random ones.
+pub fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    rand::fill(bytes).map_err(|_| Error::Crypto {
+        step: "random numbers",
     })
 }
 
@@ -39,5 +37,22 @@ mod tests {
         let (a, b) = (text(24).unwrap(), text(24).unwrap());
         assert_eq!((a.len(), b.len()), (24, 24));
         assert_ne!(a, b);
+        assert_eq!(text(0).unwrap(), "");
+    }
+
+    #[test]
+    fn every_letter_comes_up() {
+        let letters: std::collections::BTreeSet<char> = text(10_000).unwrap().chars().collect();
+        assert_eq!(letters.len(), 64);
+    }
+
+    #[test]
+    fn buffers_and_numbers_differ_each_time() {
+        let (mut a, mut b) = ([0; 16], [0; 16]);
+        fill(&mut a).unwrap();
+        fill(&mut b).unwrap();
+        assert_ne!(a, b);
+        let numbers: std::collections::BTreeSet<u32> = (0..20).map(|_| number().unwrap()).collect();
+        assert!(numbers.len() > 15);
     }
 }
