@@ -51,6 +51,7 @@ impl InMemory {
             } if content_type == crate::CMP_MEDIA_TYPE => {
                 let _ = status;
                 Ok(Response {
+                    note: None,
                     body,
                     date: Some(date),
                 })
