@@ -1,1 +1,13 @@
-//! An automated certificate manager for Kubernetes and hosts that speaks CMP
+//! occm: an automated certificate manager that speaks CMP.
+//!
+//! In reading order: what people write ([`model`]), where it is kept ([`store`]), what must not be forgotten
+//! ([`record`]), what follows from it all ([`reconcile`]), and the ways in ([`cli`]).
+
+pub mod cli;
+pub mod clock;
+pub mod engines;
+pub mod model;
+pub mod reconcile;
+pub mod record;
+pub mod store;
+pub mod telemetry;

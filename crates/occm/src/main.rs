@@ -1,3 +1,7 @@
 //! The `occm` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    occm::cli::run()
+}

@@ -1,10 +1,15 @@
 //! Random values from the cryptographic library: nonces, identifiers, serial numbers, passwords.
+//!
+//! AWS-LC seeds its generator from the operating system and again after a fork. An error here means that there is no
+//! entropy to be had at all; nothing should go on without.
 
 use aws_lc_rs::rand;
 
 use crate::error::Error;
 
 /// A random number, all values equally likely.
+///
+/// For jitter and identifiers. Not for keys: see [`crate::PrivateKey::generate`].
 pub fn number() -> Result<u32, Error> {
     let mut bytes = [0; 4];
     fill(&mut bytes)?;

@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use http_body_util::BodyExt;
@@ -27,6 +27,10 @@ const PAGE: usize = 100;
 const MAX_LINE: usize = 8 * 1024 * 1024;
 /// How long a watch may be silent. The server sends a bookmark each minute.
 const SILENCE: Duration = Duration::from_secs(90);
+/// A watch that lasts so long is no failure.
+const LASTING: Duration = Duration::from_secs(1);
+/// Failures in a row after which the list is read again.
+const MAX_FAILURES: u32 = 8;
 /// First and longest wait before another attempt.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -119,15 +123,16 @@ pub(super) trait Sink<T>: Send {
 /// Follows the objects of `query`. Never returns; may be dropped at any time.
 pub(super) async fn follow<T: Watched>(api: SharedApi, query: Query, mut sink: impl Sink<T>) {
     let mut follower = Follower { api, query, version: None, streamed: true };
-    let mut wait = RETRY.0;
+    let (mut wait, mut failures) = (RETRY.0, 0);
     loop {
-        let before = follower.version.clone();
+        let (before, began) = (follower.version.clone(), Instant::now());
         let ended = follower.run(&mut sink).await;
-        if follower.version != before {
-            wait = RETRY.0;
+        if follower.version != before || began.elapsed() > LASTING {
+            (wait, failures) = (RETRY.0, 0);
         }
         match ended {
-            Ok(()) => continue,
+            Ok(()) if began.elapsed() > LASTING => continue,
+            Ok(()) => {}
             Err(StreamError::Expired) => follower.version = None,
             Err(StreamError::NotSupported) => {
                 follower.streamed = false;
@@ -135,6 +140,11 @@ pub(super) async fn follow<T: Watched>(api: SharedApi, query: Query, mut sink: i
             }
             Err(StreamError::Store(error)) => {
                 tracing::debug!(path = %follower.query.path, %error, "watch was interrupted");
+                failures += 1;
+                // A server that was set back to an older state does not know our version and never will.
+                if failures % MAX_FAILURES == 0 {
+                    follower.version = None;
+                }
                 sink.take(Told::Failed(error)).await;
             }
         }
@@ -207,7 +217,13 @@ impl Follower {
             sink.take(Told::Begin).await;
         }
         while let Some(line) = lines.next(&self.query.path).await? {
-            let line: Line<T> = parse(&self.query.path, line)?;
+            let line: Line<T> = match parse(&self.query.path, line) {
+                Ok(line) => line,
+                Err(error) => {
+                    tracing::warn!(%error, "a line of a watch is left out");
+                    continue;
+                }
+            };
             let (version, told) = match line {
                 Line::Added(object) | Line::Modified(object) => {
                     (object.meta().resource_version.clone(), Told::Now(object))

@@ -1,0 +1,258 @@
+//! `occm dev`: a CA, the manager and a few certificates in one process, for a first try.
+
+use std::io::{IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use devca::http::Exposure;
+use devca::{Config, DevCa};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::snapshot::Snapshot;
+use crate::cli::status::{certificate_and_issuer_tables, certificate_row, issuer_row};
+use crate::cli::{serve, stop_signal};
+use crate::model::object::{DEFAULT_NAMESPACE, ObjectKey};
+use crate::model::reason::Reason;
+use crate::reconcile::manager::Observer;
+use crate::store::dir::DirStore;
+use crate::store::{Change, Event, Severity};
+
+/// Lines of the latest events below the table.
+const SHOWN_EVENTS: usize = 8;
+/// How often somebody spoils an output, so that a repair can be seen.
+const SPOIL_EVERY: Duration = Duration::from_secs(25);
+
+/// Settings of the try.
+///
+/// Everything listens on loopback, lives in a directory that is deleted at the end, and uses a CA that is NOT FOR
+/// PRODUCTION.
+#[derive(Args)]
+pub(crate) struct Dev {
+    /// Address of the CA; loopback only, port 0 = any free one
+    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Use this directory and keep it, instead of a throw-away one
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Passes events on to the screen.
+struct Told(mpsc::Sender<Event>);
+
+impl Observer for Told {
+    fn event(&self, event: &Event) {
+        // A full channel means a slow terminal: a line is lost, nothing else.
+        let _ = self.0.try_send(event.clone());
+    }
+
+    fn exchange(&self, _: &ObjectKey, _: Reason, _: SignedDuration) {}
+}
+
+impl Dev {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        anyhow::ensure!(
+            std::env::var_os("KUBERNETES_SERVICE_HOST").is_none(),
+            "occm dev does not run inside a cluster: its CA signs everything; allowed: a workstation or a host"
+        );
+        anyhow::ensure!(
+            self.listen.ip().is_loopback(),
+            "--listen {}: not a loopback address; allowed: 127.0.0.1:PORT or [::1]:PORT",
+            self.listen
+        );
+        let throw_away = self
+            .dir
+            .is_none()
+            .then(|| tempfile::Builder::new().prefix("occm-dev-").tempdir())
+            .transpose()?;
+        let dir = match (&self.dir, &throw_away) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(temporary)) => temporary.path().to_owned(),
+            (None, None) => anyhow::bail!("no directory"),
+        };
+        std::fs::create_dir_all(&dir).with_context(|| format!("--dir {}", dir.display()))?;
+        let secret = pki::random::text(24)?;
+        let ca = Arc::new(DevCa::new(
+            Config::default().with_secret("demo", secret.as_bytes()),
+            Timestamp::now(),
+        )?);
+        let listener = devca::http::bind(self.listen, Exposure::Loopback).await?;
+        let address = listener.local_addr()?;
+        write_objects(&dir, address, &secret, &ca.root().to_pem())?;
+        let store = Arc::new(DirStore::open(&dir).with_context(|| dir.display().to_string())?);
+        let (events, told) = mpsc::channel(256);
+        let openssl = PathBuf::from("openssl");
+        let manager = serve::manager(store.clone(), DEFAULT_NAMESPACE, openssl, Arc::new(Told(events)));
+        let (stop, stopped) = watch::channel(false);
+        let mut ca_stopped = stopped.clone();
+        let ca_running = tokio::spawn(devca::http::serve(ca, listener, async move {
+            let _ = ca_stopped.wait_for(|stop| *stop).await;
+        }));
+        let running = tokio::spawn(manager.run(stopped.clone()));
+        let spoiling = tokio::spawn(spoil(dir.clone(), stopped.clone()));
+        print_welcome(&dir, address);
+        let shown = tokio::spawn(show(store, told, stopped));
+        stop_signal().await;
+        stop.send_replace(true);
+        println!("\nstopping");
+        running.await?.context("a look ended unexpectedly")?;
+        spoiling.await?;
+        shown.await??;
+        // An open keep-alive connection of the manager may hold the server; the process ends anyway.
+        let _ = tokio::time::timeout(Duration::from_secs(2), ca_running).await;
+        drop(throw_away);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print_welcome(dir: &Path, address: SocketAddr) {
+    let dir = dir.display();
+    println!("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
+    println!();
+    println!("  objects   {dir}/demo.yaml            edit it, add files: the manager notices");
+    println!("  outputs   {dir}/secrets/default/     one directory for each Secret");
+    println!("  CA        http://{address}/cmp");
+    println!();
+    println!("Look at what was issued, in another terminal:");
+    println!("  openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text");
+    println!("  occm inspect {dir}/secrets/default/web-tls/tls.crt");
+    println!("  occm status --store {dir}");
+    println!("  curl -s http://{address}/-/ledger");
+    println!();
+    println!("Then try:");
+    println!("  rm -r {dir}/secrets/default/web-tls          it is back, with the same bytes");
+    println!("  occm renew web-tls --wait --store {dir}      a new certificate");
+    println!("  occm status refused --store {dir}            what a wrong secret looks like");
+    println!();
+    println!("Ctrl-C stops everything and deletes the directory.");
+    println!();
+}
+
+/// The objects of the try.
+fn write_objects(dir: &Path, address: SocketAddr, secret: &str, root: &str) -> anyhow::Result<()> {
+    let root: String = root.lines().map(|line| format!("    {line}\n")).collect();
+    let text = include_str!("dev/demo.yaml")
+        .replace("@ADDRESS@", &address.to_string())
+        .replace("@SECRET@", secret)
+        .replace("    @ROOT@\n", &root);
+    let path = dir.join("demo.yaml");
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| path.display().to_string())
+}
+
+/// Spoils an output now and then, so that a repair can be seen.
+async fn spoil(dir: PathBuf, mut stopped: watch::Receiver<bool>) {
+    let path = dir.join("secrets/default/drifting-tls/tls.crt");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SPOIL_EVERY) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        if path.exists() {
+            // Somebody writes over it in place, as a careless script would.
+            let _ = std::fs::write(&path, "spoiled on purpose by occm dev\n");
+        }
+    }
+}
+
+/// Shows a live table on a terminal, plain lines elsewhere.
+async fn show(
+    store: Arc<DirStore>,
+    mut told: mpsc::Receiver<Event>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    use crate::store::Store;
+    let terminal = std::io::stdout().is_terminal();
+    let mut changes = store.watch();
+    let mut snapshot = Snapshot::default();
+    let mut latest: Vec<String> = Vec::new();
+    let mut redraw = tokio::time::interval(Duration::from_secs(1));
+    let mut drawn = 0;
+    loop {
+        tokio::select! {
+            Some(change) = changes.next() => {
+                if !matches!(change, Change::Synced) {
+                    snapshot.apply(change);
+                }
+            }
+            Some(event) = told.recv() => {
+                let line = event_line(&event);
+                if terminal {
+                    latest.push(line);
+                    let surplus = latest.len().saturating_sub(SHOWN_EVENTS);
+                    latest.drain(..surplus);
+                } else {
+                    println!("{line}");
+                }
+            }
+            _ = redraw.tick(), if terminal => drawn = draw(&snapshot, &latest, drawn)?,
+            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+        }
+    }
+}
+
+fn event_line(event: &Event) -> String {
+    let mark = match event.severity {
+        Severity::Normal => "ok  ",
+        Severity::Warning => "WARN",
+    };
+    let time = event.time.strftime("%H:%M:%S");
+    format!(
+        "{time} {mark} {:<14} {:<16} {}",
+        event.object.name,
+        event.reason.as_str(),
+        event.message.replace('\n', "; ")
+    )
+}
+
+/// Draws the table over the one before; says how many lines it has.
+fn draw(snapshot: &Snapshot, latest: &[String], before: usize) -> anyhow::Result<usize> {
+    let now = Timestamp::now();
+    let issuers: Vec<Vec<String>> = snapshot
+        .issuers
+        .iter()
+        .map(|(key, seen)| issuer_row(key, seen, now))
+        .collect();
+    let certificates: Vec<Vec<String>> = snapshot
+        .certificates
+        .iter()
+        .map(|(key, seen)| certificate_row(key, seen, now))
+        .collect();
+    let mut text = certificate_and_issuer_tables(&issuers, &certificates);
+    text.push_str("\nlatest events (UTC)\n");
+    latest.iter().for_each(|line| {
+        text.push_str(line);
+        text.push('\n');
+    });
+    let mut out = std::io::stdout().lock();
+    if before > 0 {
+        write!(out, "\x1b[{before}A\x1b[J")?;
+    }
+    let width = terminal_columns();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.chars().take(width).collect())
+        .collect();
+    for line in &lines {
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(lines.len())
+}
+
+/// Columns of the terminal, as the shell exports them; 120 where it does not.
+fn terminal_columns() -> usize {
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(120)
+}

@@ -1,0 +1,59 @@
+//! `occm inspect`.
+
+mod message;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+/// Largest file that is looked at, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Which file.
+///
+/// Private keys are never printed: of a key only its algorithm and the fingerprint of its public half are shown.
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// Certificate, chain, key, request or CMP message, PEM or DER; - for standard input
+    file: PathBuf,
+}
+
+impl Inspect {
+    pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
+        let name = self.file.display();
+        let bytes = self.read().with_context(|| format!("{name}"))?;
+        match describe(&bytes) {
+            Ok(text) => print!("{text}"),
+            Err(error) => anyhow::bail!(
+                "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
+                 PEM or DER"
+            ),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = MAX_BYTES + 1;
+        if self.file.as_os_str() == "-" {
+            std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+        } else {
+            std::fs::File::open(&self.file)?
+                .take(limit)
+                .read_to_end(&mut bytes)?;
+        }
+        anyhow::ensure!(bytes.len() as u64 <= MAX_BYTES, "is larger than 1 MiB");
+        Ok(bytes)
+    }
+}
+
+/// Text for people about a file's content. A CMP message is tried first: nothing else begins like one.
+fn describe(bytes: &[u8]) -> Result<String, pki::Error> {
+    match message::describe(bytes) {
+        Some(text) => Ok(text),
+        None => pki::inspect::file(bytes),
+    }
+}

@@ -1,0 +1,528 @@
+//! What the rules decide about outputs and records, done: repair, rebuild, adopt, tidy, finalize.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use pki::{Certificate, PrivateKey};
+
+use crate::model::object::{ObjectKey, REVISION_ANNOTATION};
+use crate::model::plan::{CertificatePlan, OutputPlan};
+use crate::model::reason::Reason;
+use crate::reconcile::decide::Finalize;
+use crate::reconcile::manager::{Go, Manager, Work};
+use crate::reconcile::outputs::{
+    ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, TRUCE_SECONDS, WriteKind, mark, plan_written,
+    render,
+};
+use crate::record::{Issued, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
+use crate::store::{Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject};
+
+/// How long an output that may not be written is left alone.
+const REFUSED_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+impl Manager {
+    /// Puts the good copy into an output.
+    pub(super) async fn repair(
+        &self,
+        subject: &Subject,
+        work: &mut Work,
+        output: usize,
+        kind: WriteKind,
+        why: Reason,
+    ) -> Result<Go, StoreError> {
+        let Some((plan, facts, revision)) = self.output_now(subject, output) else {
+            return Ok(Go::On);
+        };
+        let (_, record) = self.load(subject, work).await?;
+        let copies = record.current.iter().chain(&record.previous);
+        let Some(issued) = copies.into_iter().find(|issued| issued.revision == revision) else {
+            return Ok(Go::On);
+        };
+        let write = match render(&plan, subject.key(), issued) {
+            Ok(write) => write,
+            Err(error) => {
+                tracing::warn!(%subject, secret = %plan.secret, %error, "output cannot be made from the record");
+                return Ok(self.block_output(subject, &plan.secret, Reason::RecordUnreadable));
+            }
+        };
+        if !self.may_act() {
+            return Err(StoreError::LeaseLost);
+        }
+        match self.write_output(&write, kind, facts.as_ref()).await {
+            Ok(written) => {
+                self.state().set_secret(&plan.secret, Some(written));
+                self.note_write(subject, &plan.secret, why, facts.as_ref()).await;
+                Ok(Go::On)
+            }
+            Err(StoreError::Forbidden(..)) => Ok(self.block_output(subject, &plan.secret, Reason::NoAccess)),
+            Err(StoreError::Terminating(_)) => {
+                Ok(self.block_output(subject, &plan.secret, Reason::NamespaceTerminating))
+            }
+            Err(StoreError::Refused(_, why)) => {
+                tracing::warn!(%subject, secret = %plan.secret, %why, "output was refused");
+                Ok(self.block_output(subject, &plan.secret, Reason::StoreFailed))
+            }
+            Err(StoreError::Conflict(what)) => {
+                self.refresh_secret(&plan.secret).await?;
+                Err(StoreError::Conflict(what))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The output, what is there, and the revision that it shall carry.
+    fn output_now(&self, subject: &Subject, output: usize) -> Option<(OutputPlan, Option<SecretFacts>, u64)> {
+        let (now, offset) = (self.clock.now(), self.store.clock_offset());
+        self.state().with_world(subject, now, offset, |world| {
+            let view = world.outputs.get(output)?;
+            Some((
+                view.plan.as_ref().clone(),
+                view.facts.cloned(),
+                world.good()?.revision,
+            ))
+        })
+    }
+
+    async fn write_output(
+        &self,
+        write: &SecretWrite,
+        kind: WriteKind,
+        facts: Option<&SecretFacts>,
+    ) -> Result<SecretFacts, StoreError> {
+        match (kind, facts) {
+            (WriteKind::Update, Some(facts)) => self.store.update_secret(write, facts.version).await,
+            (WriteKind::Replace, Some(facts)) => {
+                self.store
+                    .delete_secret(&write.key, &facts.uid, facts.version)
+                    .await?;
+                self.store.create_secret(write).await
+            }
+            (WriteKind::Create | WriteKind::Update | WriteKind::Replace, _) => {
+                self.store.create_secret(write).await
+            }
+        }
+    }
+
+    /// Reads what is there after a conflict: the watch may be behind.
+    async fn refresh_secret(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let content = self.store.read_secret(key).await?;
+        self.state().set_secret(key, content.map(|content| content.facts));
+        Ok(())
+    }
+
+    fn block_output(&self, subject: &Subject, secret: &ObjectKey, reason: Reason) -> Go {
+        let until = self.clock.now() + REFUSED_PAUSE;
+        self.state().output_memory(subject.key(), secret).blocked = Some((reason, until));
+        Go::On
+    }
+
+    /// Remembers a write, tells of a repair, and stops a fight.
+    async fn note_write(
+        &self,
+        subject: &Subject,
+        secret: &ObjectKey,
+        why: Reason,
+        before: Option<&SecretFacts>,
+    ) {
+        let now = self.clock.now();
+        let repaired = matches!(why, Reason::OutputChanged | Reason::OutputDeleted);
+        let rival = match before {
+            Some(facts) => facts.last_writer.clone().unwrap_or_else(|| "unknown".to_owned()),
+            None => "unknown".to_owned(),
+        };
+        let fight = {
+            let mut state = self.state();
+            let memory = state.output_memory(subject.key(), secret);
+            memory.known_ours = true;
+            memory.seen = true;
+            let fight = repaired && count_repair(memory, now);
+            memory.last_write = Some(now);
+            if fight {
+                memory.blocked = Some((Reason::Fighting, now + SignedDuration::from_secs(TRUCE_SECONDS)));
+                memory.rival = Some(rival.clone());
+            }
+            fight
+        };
+        if repaired {
+            let what = if why == Reason::OutputDeleted {
+                "deleted"
+            } else {
+                "changed"
+            };
+            let message = format!("Secret {secret} was {what} by {rival}; the same bytes are back");
+            self.tell(subject, Severity::Normal, Reason::Restored, message)
+                .await;
+        }
+        if fight {
+            let message = format!(
+                "Secret {secret} was put back {FIGHT_REPAIRS} times within {} minutes; {rival} keeps changing it. \
+                 Trying again in {} minutes",
+                FIGHT_SECONDS / 60,
+                TRUCE_SECONDS / 60
+            );
+            self.tell(subject, Severity::Warning, Reason::Fighting, message)
+                .await;
+        }
+    }
+
+    /// Takes what an output carries into the record: the record is lost or older than the output.
+    pub(super) async fn rebuild(&self, subject: &Subject, output: usize) -> Result<Go, StoreError> {
+        let Some(plan) = self.certificate_plan(subject) else {
+            return Ok(Go::On);
+        };
+        let Some(target) = plan.outputs.get(output) else {
+            return Ok(Go::On);
+        };
+        let Some(content) = self.store.read_secret(&target.secret).await? else {
+            self.state().set_secret(&target.secret, None);
+            return Ok(Go::On);
+        };
+        let revision = content
+            .facts
+            .annotations
+            .get(REVISION_ANNOTATION)
+            .and_then(|text| text.parse().ok());
+        let wanted = self.reported_fingerprint(subject);
+        let taken = take(target, &content, self.clock.now()).and_then(|mut issued| {
+            issued.revision = revision.ok_or("carries no revision")?;
+            check_fits(&plan, &issued, wanted.as_deref())?;
+            Ok(issued)
+        });
+        match taken {
+            Ok(mut issued) => {
+                issued.wish = Some(plan.wish());
+                issued.issuer = plan.issuer.clone();
+                let others = plan
+                    .outputs
+                    .iter()
+                    .filter(|output| output.secret != target.secret);
+                let others: Vec<WrittenOutput> = others
+                    .filter_map(|output| plan_written(output, &issued, true).ok())
+                    .collect();
+                issued.outputs.extend(others);
+                self.take_into_record(subject, issued).await?;
+                self.tell(
+                    subject,
+                    Severity::Normal,
+                    Reason::UpToDate,
+                    format!("the record was made again from Secret {}", target.secret),
+                )
+                .await;
+            }
+            Err(problem) => {
+                tracing::warn!(%subject, secret = %target.secret, problem, "output cannot be taken into the record");
+                self.refuse_content(subject, &content);
+            }
+        }
+        Ok(Go::On)
+    }
+
+    /// Takes over a foreign Secret: the record learns its content, the Secret gets our marks and keeps its data.
+    pub(super) async fn adopt(&self, subject: &Subject, output: usize) -> Result<Go, StoreError> {
+        let Some(plan) = self.certificate_plan(subject) else {
+            return Ok(Go::On);
+        };
+        let Some(target) = plan.outputs.get(output) else {
+            return Ok(Go::On);
+        };
+        let Some(content) = self.store.read_secret(&target.secret).await? else {
+            self.state().set_secret(&target.secret, None);
+            return Ok(Go::On);
+        };
+        let mut issued = match take(target, &content, self.clock.now()) {
+            Ok(issued) => issued,
+            Err(problem) => {
+                self.refuse_content(subject, &content);
+                let message = format!("Secret {} cannot be adopted: {problem}", target.secret);
+                self.tell(subject, Severity::Warning, Reason::AdoptRefused, message)
+                    .await;
+                return Ok(Go::On);
+            }
+        };
+        issued.issuer = plan.issuer.clone();
+        issued.why = Reason::Adopted;
+        issued.revision = self
+            .state()
+            .records
+            .get(subject)
+            .map_or(0, |record| record.ledger.revision)
+            + 1;
+        let revision = issued.revision;
+        self.take_into_record(subject, issued).await?;
+        let write = mark(target, subject.key(), &content.facts.kind, revision);
+        if !self.may_act() {
+            return Err(StoreError::LeaseLost);
+        }
+        let written = self.store.update_secret(&write, content.facts.version).await;
+        if let Err(StoreError::Conflict(_)) = &written {
+            self.refresh_secret(&target.secret).await?;
+        }
+        let written = written?;
+        {
+            let mut state = self.state();
+            state.set_secret(&target.secret, Some(written));
+            let memory = state.output_memory(subject.key(), &target.secret);
+            memory.known_ours = true;
+        }
+        let message = format!("Secret {} was taken over as it is", target.secret);
+        self.tell(subject, Severity::Normal, Reason::Adopted, message)
+            .await;
+        Ok(Go::On)
+    }
+
+    fn refuse_content(&self, subject: &Subject, content: &Content) {
+        let mut state = self.state();
+        let key = state
+            .secrets
+            .iter()
+            .find(|(_, facts)| facts.uid == content.facts.uid)
+            .map(|(key, _)| key.clone());
+        let Some(key) = key else { return };
+        let version = state.secrets.get(&key).map(|facts| facts.version);
+        state.output_memory(subject.key(), &key).rebuild_refused = version;
+    }
+
+    fn reported_fingerprint(&self, subject: &Subject) -> Option<String> {
+        let Subject::Certificate(key) = subject else {
+            return None;
+        };
+        match &self.state().certificates.get(key)?.seen {
+            crate::store::Seen::Object(object) => object.status.as_ref()?.fingerprint.clone(),
+            crate::store::Seen::Broken(_) => None,
+        }
+    }
+
+    async fn take_into_record(&self, subject: &Subject, issued: Issued) -> Result<(), StoreError> {
+        let mut work = Work::default();
+        let known = self.state().records.contains_key(subject);
+        let (expected, mut record) = if known {
+            match self.load(subject, &mut work).await {
+                Ok((version, record)) => (Some(*version), record.clone()),
+                // Unreadable: what the output carries is better than nothing.
+                Err(StoreError::Malformed(..)) => (
+                    self.state().records.get(subject).map(|r| r.version),
+                    Record::default(),
+                ),
+                Err(error) => return Err(error),
+            }
+        } else {
+            (None, Record::default())
+        };
+        record.ledger.revision = record.ledger.revision.max(issued.revision);
+        record.previous = record.current.take();
+        record.current = Some(issued);
+        record.open = None;
+        self.save(subject, &mut work, record, expected).await?;
+        Ok(())
+    }
+
+    /// Takes out of the record what is no longer needed: the previous key, the finished transaction.
+    pub(super) async fn tidy(&self, subject: &Subject, work: &mut Work) -> Result<Go, StoreError> {
+        let keep_previous = {
+            let (now, offset) = (self.clock.now(), self.store.clock_offset());
+            self.state()
+                .with_world(subject, now, offset, |world| world.previous_in_use)
+        };
+        let (version, record) = self.load(subject, work).await?;
+        let (version, mut record) = (*version, record.clone());
+        if !keep_previous {
+            record.previous = None;
+        }
+        record.open = None;
+        record.ledger.prune(self.clock.now());
+        if let Some(current) = &mut record.current {
+            current.outputs.iter_mut().for_each(|output| output.proven = true);
+        }
+        self.save(subject, work, record, Some(version)).await?;
+        Ok(Go::On)
+    }
+
+    /// Winds up a deleted object, one step at a time.
+    pub(super) async fn finalize(
+        &self,
+        subject: &Subject,
+        work: &mut Work,
+        step: Finalize,
+    ) -> Result<Go, StoreError> {
+        match step {
+            Finalize::ScheduleRevocation => {
+                let (version, record) = self.load(subject, work).await?;
+                let (version, mut record) = (*version, record.clone());
+                if let Some(current) = record.current.take() {
+                    let (certificate, key) = (current.certificate, current.key);
+                    record.ledger.to_revoke.push(ToRevoke {
+                        certificate,
+                        key,
+                        attempts: 0,
+                        superseded: false,
+                    });
+                }
+                record.previous = None;
+                record.open = None;
+                self.save(subject, work, record, Some(version)).await?;
+            }
+            Finalize::DeleteOutputs => {
+                self.delete_outputs(subject).await?;
+                self.delete_record(subject).await?;
+                self.store.set_finalizer(subject.key(), Presence::Absent).await?;
+                return Ok(Go::Wait(None));
+            }
+            Finalize::Release => {
+                self.store.set_finalizer(subject.key(), Presence::Absent).await?;
+                return Ok(Go::Wait(None));
+            }
+        }
+        Ok(Go::On)
+    }
+
+    async fn delete_outputs(&self, subject: &Subject) -> Result<(), StoreError> {
+        let (now, offset) = (self.clock.now(), self.store.clock_offset());
+        let ours: Vec<(ObjectKey, String, crate::store::Version)> =
+            self.state().with_world(subject, now, offset, |world| {
+                let carries = world
+                    .outputs
+                    .iter()
+                    .filter(|view| view.carried_revision().is_some());
+                carries
+                    .filter_map(|v| v.facts.map(|f| (v.plan.secret.clone(), f.uid.clone(), f.version)))
+                    .collect()
+            });
+        for (secret, uid, version) in ours {
+            if !self.may_act() {
+                return Err(StoreError::LeaseLost);
+            }
+            match self.store.delete_secret(&secret, &uid, version).await {
+                Ok(()) => self.state().set_secret(&secret, None),
+                Err(StoreError::Conflict(what)) => {
+                    self.refresh_secret(&secret).await?;
+                    return Err(StoreError::Conflict(what));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_record(&self, subject: &Subject) -> Result<(), StoreError> {
+        let version = self.state().records.get(subject).map(|record| record.version);
+        if let Some(version) = version {
+            self.store.delete_record(subject, version).await?;
+            self.state().set_record(subject, None);
+        }
+        Ok(())
+    }
+
+    /// The checked wish of a Certificate.
+    pub(super) fn certificate_plan(&self, subject: &Subject) -> Option<std::sync::Arc<CertificatePlan>> {
+        self.state().plan(subject)
+    }
+}
+
+/// Counts a repair that answers a change soon after our own write; says whether that is a fight.
+fn count_repair(memory: &mut OutputMemory, now: Timestamp) -> bool {
+    let answer = memory
+        .last_write
+        .is_some_and(|write| now.duration_since(write) <= SignedDuration::from_secs(ANSWER_SECONDS));
+    if !answer {
+        memory.repairs.clear();
+        memory.rival = None;
+        return false;
+    }
+    let since = now - SignedDuration::from_secs(FIGHT_SECONDS);
+    memory.repairs.retain(|at| *at > since);
+    memory.repairs.push(now);
+    if memory.repairs.len() < FIGHT_REPAIRS {
+        return false;
+    }
+    memory.repairs.clear();
+    true
+}
+
+/// Reads key and certificate out of a Secret, by the wish's own layout.
+fn take(plan: &OutputPlan, content: &Content, now: Timestamp) -> Result<Issued, &'static str> {
+    let mut key = None;
+    let mut certificates: Vec<Certificate> = Vec::new();
+    for name in plan.keys.keys() {
+        let Some(value) = content.data.get(name) else {
+            continue;
+        };
+        if let Ok(found) = PrivateKey::from_bytes(value.expose()) {
+            key = Some(found);
+        }
+        if let Ok(found) = pki::encoding::parse_certificates(value.expose()) {
+            for certificate in found {
+                if !certificates.contains(&certificate) {
+                    certificates.push(certificate);
+                }
+            }
+        }
+    }
+    let key = key.ok_or("no private key is there")?;
+    let leaf = certificates
+        .iter()
+        .position(|c| c.matches_key(&key))
+        .ok_or("key and certificate do not fit")?;
+    let certificate = certificates.swap_remove(leaf);
+    if certificate.not_after() <= now {
+        return Err("the certificate is past its end");
+    }
+    let path = pki::build_chain(&certificate, &certificates);
+    let (root, chain): (Vec<Certificate>, Vec<Certificate>) = path
+        .into_iter()
+        .filter(|c| *c != certificate)
+        .partition(|c| c.subject() == c.issuer());
+    let written = written_as_found(plan, content);
+    Ok(Issued {
+        revision: 1,
+        key: Some(StoredKey::of(&key).map_err(|_| "the key cannot be stored")?),
+        certificate,
+        chain,
+        root: root.into_iter().next(),
+        issuer: ObjectKey::new("", ""),
+        wish: None,
+        outputs: vec![written],
+        issued_at: now,
+        why: Reason::UpToDate,
+    })
+}
+
+fn written_as_found(plan: &OutputPlan, content: &Content) -> WrittenOutput {
+    let ours = || {
+        plan.keys
+            .keys()
+            .filter_map(|name| content.data.get(name).map(|value| (name.clone(), value)))
+    };
+    let data: BTreeMap<String, ContentHash> = ours()
+        .map(|(name, value)| (name, ContentHash::of(value.expose())))
+        .collect();
+    let bytes: BTreeMap<String, StoredBytes> = ours()
+        .map(|(name, value)| (name, StoredBytes::of(value.expose())))
+        .collect();
+    let (secret, kind, keys) = (plan.secret.clone(), content.facts.kind.clone(), plan.keys.clone());
+    WrittenOutput {
+        secret,
+        kind,
+        keys,
+        data,
+        proven: true,
+        bytes,
+    }
+}
+
+/// Whether what an output carries fits the wish: the status' fingerprint, or else the names.
+fn check_fits(
+    plan: &CertificatePlan,
+    issued: &Issued,
+    fingerprint: Option<&str>,
+) -> Result<(), &'static str> {
+    if fingerprint.is_some_and(|known| known == issued.certificate.fingerprint_sha256()) {
+        return Ok(());
+    }
+    let wanted = &plan.template.sans;
+    let fits = wanted.iter().all(|san| issued.certificate.sans().contains(san));
+    if fits {
+        Ok(())
+    } else {
+        Err("its names are not those of the wish")
+    }
+}

@@ -1,0 +1,516 @@
+//! What people are told: the status of an object, and an Event when its reason changes.
+//!
+//! A status is written only when it differs from the one that is there, so that nothing is written when nothing changes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::certificate::{CertificateStatus, HistoryEntry, OutputStatus};
+use crate::model::condition::{Condition, ConditionStatus, set_condition};
+use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
+use crate::model::reason::Reason;
+use crate::reconcile::outputs::{OutputState, OutputView};
+use crate::reconcile::state::State;
+use crate::reconcile::world::{IssuedFacts, IssuerView, Wish, World, lives_too_short, renewal_time};
+use crate::record::{Failure, Phase};
+use crate::store::{Event, Seen, Severity, Status, Subject};
+
+/// Certificates of the past that a status lists.
+const HISTORY: usize = 10;
+
+/// A status to write and what to tell with it.
+pub(super) struct Report {
+    /// The status.
+    pub(super) status: Status,
+    /// Events.
+    pub(super) events: Vec<Event>,
+}
+
+/// The report on a subject; `None` if what is reported already is still true.
+pub(super) fn report(
+    state: &mut State,
+    subject: &Subject,
+    now: Timestamp,
+    offset: Option<SignedDuration>,
+    blocked: Option<Reason>,
+    until: Option<Timestamp>,
+) -> Option<Report> {
+    match subject {
+        Subject::Certificate(_) => certificate(state, subject, now, offset, blocked, until),
+        Subject::Identity(_) => issuer(state, subject, now, offset, blocked),
+    }
+}
+
+fn certificate(
+    state: &mut State,
+    subject: &Subject,
+    now: Timestamp,
+    offset: Option<SignedDuration>,
+    blocked: Option<Reason>,
+    until: Option<Timestamp>,
+) -> Option<Report> {
+    let entry = state.certificates.get(subject.key())?;
+    let (before, generation, uid) = match &entry.seen {
+        Seen::Object(object) => (
+            object.status.clone().unwrap_or_default(),
+            object.metadata.generation,
+            object.metadata.uid.clone(),
+        ),
+        Seen::Broken(broken) => (CertificateStatus::default(), broken.generation, None),
+    };
+    let rivals: Vec<Option<String>> = state
+        .plan(subject)
+        .map(|plan| plan.outputs.iter().map(|o| o.secret.clone()).collect::<Vec<_>>())
+        .unwrap_or_default()
+        .iter()
+        .map(|secret| state.output_memory(subject.key(), secret).rival.clone())
+        .collect();
+    let status = state.with_world(subject, now, offset, |world| {
+        certificate_status(world, &before, generation, &rivals, blocked, until)
+    });
+    if status == before {
+        return None;
+    }
+    let events = changed_reasons(&before.conditions, &status.conditions)
+        .map(|condition| event(subject, uid.clone(), condition, now))
+        .collect();
+    Some(Report {
+        status: Status::Certificate(Box::new(status)),
+        events,
+    })
+}
+
+fn certificate_status(
+    world: &World<'_>,
+    before: &CertificateStatus,
+    generation: Option<i64>,
+    rivals: &[Option<String>],
+    blocked: Option<Reason>,
+    until: Option<Timestamp>,
+) -> CertificateStatus {
+    let mut status = before.clone();
+    let good = world
+        .good()
+        .or_else(|| world.record.and_then(|record| record.current.as_ref()));
+    if let Some(issued) = good {
+        facts(&mut status, world, issued);
+    }
+    if let Some(record) = world.record {
+        status.last_failure = record.failure().map(failure_status);
+        status.possible_orphans = record.ledger.possible_orphans;
+        status.orphans = record.ledger.orphans;
+    }
+    status.outputs = world
+        .outputs
+        .iter()
+        .zip(rivals)
+        .map(|(view, rival)| output_status(view, rival))
+        .collect();
+    let quiet = blocked == Some(Reason::CircuitOpen) && is_ready(&before.conditions);
+    status.next_attempt = match blocked {
+        Some(_) if quiet => before.next_attempt,
+        Some(_) => until,
+        None => None,
+    };
+    let (ready, reason, message) = readiness(world, good, blocked);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        ready,
+        reason,
+        message,
+        generation,
+        world.now,
+    );
+    issuing(
+        &mut status.conditions,
+        world,
+        blocked.filter(|_| !quiet),
+        generation,
+    );
+    status
+}
+
+fn facts(status: &mut CertificateStatus, world: &World<'_>, issued: &IssuedFacts) {
+    status.not_before = Some(issued.not_before);
+    status.not_after = Some(issued.not_after);
+    status.serial_number = Some(issued.serial.clone());
+    status.fingerprint = Some(issued.fingerprint.clone());
+    status.renewal_time = world
+        .plan()
+        .map(|plan| renewal_time(world.subject, issued, plan.renew));
+    status.revision = Some(issued.revision);
+    if status
+        .history
+        .first()
+        .is_none_or(|newest| newest.revision != issued.revision)
+    {
+        status.history.retain(|entry| entry.revision < issued.revision);
+        status.history.insert(
+            0,
+            HistoryEntry {
+                revision: issued.revision,
+                serial_number: issued.serial.clone(),
+                not_after: issued.not_after,
+                issued_at: issued.issued_at,
+                reason: issued.why.as_str().to_owned(),
+            },
+        );
+        status.history.truncate(HISTORY);
+    }
+}
+
+fn readiness(
+    world: &World<'_>,
+    good: Option<&IssuedFacts>,
+    blocked: Option<Reason>,
+) -> (ConditionStatus, Reason, String) {
+    let no = |reason: Reason, message: String| (ConditionStatus::False, reason, message);
+    if let Wish::Invalid(problem) = world.wish {
+        return no(Reason::InvalidSpec, problem.to_owned());
+    }
+    let Some(issued) = good else {
+        let reason = blocked.unwrap_or(Reason::Issuing);
+        return no(reason, explain(world, reason));
+    };
+    if issued.expired(world.now) {
+        return no(
+            Reason::Expired,
+            format!("the certificate ended at {}", issued.not_after),
+        );
+    }
+    if let Some(view) = world
+        .outputs
+        .iter()
+        .find(|view| view.state != OutputState::InSync)
+    {
+        let (reason, message) = output_problem(view);
+        return no(reason, message);
+    }
+    if let Some(plan) = world.plan()
+        && lives_too_short(issued, plan.renew)
+    {
+        let message = format!(
+            "the certificate is in use until {}; it lives shorter than spec.renewBefore and is renewed at two thirds of \
+             its life",
+            issued.not_after
+        );
+        return (ConditionStatus::True, Reason::ShortLived, message);
+    }
+    let message = format!("the certificate is in use until {}", issued.not_after);
+    (ConditionStatus::True, Reason::UpToDate, message)
+}
+
+fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
+    let secret = &view.plan.secret;
+    match &view.state {
+        OutputState::InSync => (Reason::UpToDate, String::new()),
+        OutputState::Write(_, reason) => (*reason, format!("Secret {secret} is being written")),
+        OutputState::Reissue => (
+            Reason::Reissue,
+            format!("Secret {secret} was changed; a new certificate is due"),
+        ),
+        OutputState::Reported => (
+            Reason::DriftReported,
+            format!("Secret {secret} was changed; onDrift is Alert"),
+        ),
+        OutputState::Rebuild => (
+            Reason::OutputChanged,
+            format!("Secret {secret} carries a newer certificate"),
+        ),
+        OutputState::Adopt => (Reason::Issuing, format!("Secret {secret} is being taken over")),
+        OutputState::ReplaceLater => (
+            Reason::Issuing,
+            format!("Secret {secret} is replaced once there is a certificate"),
+        ),
+        OutputState::NothingToWrite => (
+            Reason::Missing,
+            format!("there is nothing to write to Secret {secret}"),
+        ),
+        OutputState::Blocked(reason, _) => (
+            *reason,
+            format!("Secret {secret} cannot be written: {}", reason.meaning()),
+        ),
+    }
+}
+
+/// A sentence for a reason that stands against issuing.
+fn explain(world: &World<'_>, reason: Reason) -> String {
+    if let IssuerView::Unusable { reason: why, message } = &world.issuer
+        && *why == reason
+    {
+        return (*message).to_owned();
+    }
+    if let Some(failure) = world.record.and_then(|record| record.failure())
+        && matches!(reason, Reason::BackingOff)
+    {
+        return failure.message.clone();
+    }
+    if let Some(view) = world
+        .outputs
+        .iter()
+        .find(|view| matches!(&view.state, OutputState::Blocked(why, _) if *why == reason))
+    {
+        return output_problem(view).1;
+    }
+    reason.meaning().to_owned()
+}
+
+/// `Issuing` is written only for what takes longer: a CA that lets us wait, a failure, a block.
+fn issuing(
+    conditions: &mut Vec<Condition>,
+    world: &World<'_>,
+    blocked: Option<Reason>,
+    generation: Option<i64>,
+) {
+    let open = world
+        .record
+        .and_then(|record| record.open.as_ref())
+        .filter(|open| open.phase != Phase::Issued);
+    let wanted = crate::reconcile::decide::wanted(world).map(|(why, _)| why);
+    let (status, reason, message) = match (open, blocked, wanted) {
+        (Some(open), _, _) if open.phase == Phase::Polling => (
+            ConditionStatus::True,
+            Reason::Pending,
+            "the CA wants more time".to_owned(),
+        ),
+        (_, Some(reason), Some(_)) | (Some(_), Some(reason), None) => {
+            let reason = match (reason, world.record.and_then(|record| record.failure())) {
+                (Reason::BackingOff, Some(failure)) => failure.reason,
+                (reason, _) => reason,
+            };
+            let message = explain(world, blocked.unwrap_or(reason));
+            (ConditionStatus::False, reason, message)
+        }
+        _ if conditions.iter().any(|c| c.kind == "Issuing") => (
+            ConditionStatus::False,
+            Reason::UpToDate,
+            "nothing is being issued".to_owned(),
+        ),
+        _ => return,
+    };
+    set_condition(
+        conditions, "Issuing", status, reason, message, generation, world.now,
+    );
+}
+
+fn output_status(view: &OutputView<'_>, rival: &Option<String>) -> OutputStatus {
+    let state = match &view.state {
+        OutputState::InSync => "InSync".to_owned(),
+        OutputState::NothingToWrite | OutputState::ReplaceLater | OutputState::Adopt => "Pending".to_owned(),
+        _ => output_problem(view).0.as_str().to_owned(),
+    };
+    let changed_by = match &view.state {
+        OutputState::Blocked(Reason::Fighting, _) => rival.clone(),
+        OutputState::Reported | OutputState::Reissue => {
+            view.facts.and_then(|facts| facts.last_writer.clone())
+        }
+        _ => None,
+    };
+    OutputStatus {
+        name: view.plan.secret.to_string(),
+        state,
+        changed_by,
+    }
+}
+
+fn failure_status(failure: &Failure) -> FailureStatus {
+    FailureStatus {
+        class: failure.class.as_str().to_owned(),
+        reason: failure.reason.as_str().to_owned(),
+        message: failure.message.clone(),
+        time: failure.at,
+        attempts: failure.attempts,
+    }
+}
+
+fn issuer(
+    state: &mut State,
+    subject: &Subject,
+    now: Timestamp,
+    offset: Option<SignedDuration>,
+    blocked: Option<Reason>,
+) -> Option<Report> {
+    let entry = state.issuers.get(subject.key())?;
+    let (before, generation, uid) = match &entry.seen {
+        Seen::Object(object) => (
+            object.status.clone().unwrap_or_default(),
+            object.metadata.generation,
+            object.metadata.uid.clone(),
+        ),
+        Seen::Broken(broken) => (IssuerStatus::default(), broken.generation, None),
+    };
+    let usable = match (&entry.plan, &entry.ready) {
+        (Err(problem), _) => Err((Reason::IssuerInvalid, problem.to_string())),
+        (Ok(_), Some(Err(problem))) => Err((problem.reason, problem.message.clone())),
+        (Ok(_), None) => Err((Reason::StoreFailed, "the inputs could not be read yet".to_owned())),
+        (Ok(_), Some(Ok(ready))) => Ok((ready.plan.identity.is_some(), ready.initial.clone().map(drop))),
+    };
+    let reachable = entry.pace.reachable();
+    let first_contact = before
+        .last_contact
+        .is_none()
+        .then_some(entry.last_contact)
+        .flatten();
+    let status = state.with_world(subject, now, offset, |world| {
+        let mut status = before.clone();
+        status.last_contact = status.last_contact.or(first_contact);
+        if !reachable {
+            let message = "the CA could not be reached or did not answer".to_owned();
+            set_condition(
+                &mut status.conditions,
+                "Reachable",
+                ConditionStatus::False,
+                Reason::Unreachable,
+                message,
+                generation,
+                now,
+            );
+        } else if status.conditions.iter().any(|c| c.kind == "Reachable") {
+            let message = "the CA answers".to_owned();
+            set_condition(
+                &mut status.conditions,
+                "Reachable",
+                ConditionStatus::True,
+                Reason::Ready,
+                message,
+                generation,
+                now,
+            );
+        }
+        issuer_status(&mut status, world, &usable, generation, blocked);
+        status
+    });
+    if status == before {
+        return None;
+    }
+    let events = changed_reasons(&before.conditions, &status.conditions)
+        .map(|condition| event(subject, uid.clone(), condition, now))
+        .collect();
+    Some(Report {
+        status: Status::Issuer(Box::new(status)),
+        events,
+    })
+}
+
+type Usable = Result<(bool, Result<(), crate::reconcile::issuer::Problem>), (Reason, String)>;
+
+fn issuer_status(
+    status: &mut IssuerStatus,
+    world: &World<'_>,
+    usable: &Usable,
+    generation: Option<i64>,
+    blocked: Option<Reason>,
+) {
+    let now = world.now;
+    let current = world.good();
+    if let Some(record) = world.record {
+        status.last_failure = record.failure().map(failure_status);
+        status.possible_orphans = record.ledger.possible_orphans;
+    }
+    if let (Some(issued), Some(plan)) = (current, world.plan()) {
+        status.identity = Some(IdentityStatus {
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+            renewal_time: renewal_time(world.subject, issued, plan.renew),
+            serial_number: issued.serial.clone(),
+            subject: issued.subject.clone(),
+            revision: issued.revision,
+        });
+    }
+    let (ready, reason, message) = match usable {
+        Err((reason, message)) => (ConditionStatus::False, *reason, message.clone()),
+        Ok((false, Ok(()))) => (
+            ConditionStatus::True,
+            Reason::NoIdentity,
+            "signs with its initial credentials".to_owned(),
+        ),
+        Ok((false, Err(problem))) => (ConditionStatus::False, problem.reason, problem.message.clone()),
+        Ok((true, _)) => identity_readiness(world, current, blocked),
+    };
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        ready,
+        reason,
+        message,
+        generation,
+        now,
+    );
+}
+
+fn identity_readiness(
+    world: &World<'_>,
+    current: Option<&IssuedFacts>,
+    blocked: Option<Reason>,
+) -> (ConditionStatus, Reason, String) {
+    let failure = world.record.and_then(|record| record.failure());
+    let Some(issued) = current else {
+        let reason = match (blocked, failure) {
+            (Some(Reason::BackingOff), Some(failure)) => failure.reason,
+            (Some(reason), _) => reason,
+            (None, _) => Reason::IdentityPending,
+        };
+        return (
+            ConditionStatus::False,
+            reason,
+            explain(world, blocked.unwrap_or(reason)),
+        );
+    };
+    if issued.expired(world.now) {
+        let message = format!("the CMP identity ended at {}", issued.not_after);
+        return (ConditionStatus::False, Reason::Expired, message);
+    }
+    if world.now > issued.not_before + issued.life() / 3 * 2 {
+        let message = format!(
+            "the CMP identity ends at {} and was not renewed in time",
+            issued.not_after
+        );
+        return (ConditionStatus::True, Reason::IdentityLate, message);
+    }
+    let message = format!(
+        "the CMP identity {} is in use until {}",
+        issued.subject, issued.not_after
+    );
+    (ConditionStatus::True, Reason::IdentityReady, message)
+}
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|c| c.kind == "Ready" && c.status == ConditionStatus::True)
+}
+
+/// Conditions whose status or reason is new.
+fn changed_reasons<'a>(
+    before: &'a [Condition],
+    after: &'a [Condition],
+) -> impl Iterator<Item = &'a Condition> {
+    after.iter().filter(|new| {
+        !before
+            .iter()
+            .any(|old| old.kind == new.kind && old.status == new.status && old.reason == new.reason)
+    })
+}
+
+fn event(subject: &Subject, uid: Option<String>, condition: &Condition, now: Timestamp) -> Event {
+    let reason = Reason::ALL
+        .iter()
+        .copied()
+        .find(|r| r.as_str() == condition.reason)
+        .unwrap_or(Reason::UpToDate);
+    let good = condition.status == ConditionStatus::True || reason == Reason::UpToDate;
+    let severity = if good && reason != Reason::IdentityLate {
+        Severity::Normal
+    } else {
+        Severity::Warning
+    };
+    Event {
+        kind: subject.kind(),
+        object: subject.key().clone(),
+        uid,
+        severity,
+        reason,
+        message: format!("{}: {}", condition.kind, condition.message),
+        time: now,
+    }
+}

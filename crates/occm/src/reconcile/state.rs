@@ -1,0 +1,825 @@
+//! What the manager knows: wishes, facts and hashes, as the watch and our own writes told them.
+//!
+//! No bytes of Secrets are kept. Everything here can be lost: the next start learns it again.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use cmp::Credentials;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift};
+use crate::model::issuer::{Issuer, UpdateSigner};
+use crate::model::object::{FINALIZER, ObjectKey};
+use crate::model::plan::issuer::IdentityPlan;
+use crate::model::plan::{CertificatePlan, InputRef, IssuerPlan, OutputPlan, RenewRule, named_outputs};
+use crate::model::reason::Reason;
+use crate::reconcile::issuer::{Problem, ReadyToUse};
+use crate::reconcile::outputs::{Judge, OutputMemory, OutputState, OutputView, plan_of};
+use crate::reconcile::pace::Pace;
+use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
+use crate::store::{Change, ContentHash, InputFacts, SecretFacts, Seen, Status, Subject, Version};
+
+/// Everything the manager knows.
+#[derive(Default)]
+pub struct State {
+    /// Whether the watch has told everything that existed.
+    pub synced: bool,
+    /// Issuers.
+    pub issuers: HashMap<ObjectKey, IssuerEntry>,
+    /// Certificates.
+    pub certificates: HashMap<ObjectKey, CertificateEntry>,
+    /// Secrets that are or shall be outputs.
+    pub secrets: HashMap<ObjectKey, Arc<SecretFacts>>,
+    /// Inputs.
+    pub inputs: HashMap<InputRef, InputFacts>,
+    /// Records.
+    pub records: HashMap<Subject, Arc<RecordFacts>>,
+    /// What is remembered of subjects.
+    pub memory: HashMap<Subject, SubjectMemory>,
+    outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
+    by_output: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_input: HashMap<InputRef, BTreeSet<ObjectKey>>,
+    by_issuer: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    links: u64,
+    attended_links: Option<(usize, usize, u64)>,
+    home: String,
+}
+
+/// An Issuer and what was made of it.
+pub struct IssuerEntry {
+    /// As it was read.
+    pub seen: Seen<Issuer>,
+    /// As it was checked.
+    pub plan: Result<Arc<IssuerPlan>, Arc<str>>,
+    /// The wish for its identity.
+    pub identity: Option<Arc<CertificatePlan>>,
+    /// With its inputs, once they were read since the last change.
+    pub ready: Option<Result<Arc<ReadyToUse>, Problem>>,
+    /// Credentials of its identity, the current ones first, and the version of the record that they came from.
+    pub credentials: Option<(Version, Vec<Arc<Credentials>>)>,
+    /// How fast it is asked.
+    pub pace: Pace,
+    /// Difference between the CA's clock and ours, as last told by it.
+    pub clock_offset: Option<SignedDuration>,
+    /// When the CA last answered.
+    pub last_contact: Option<Timestamp>,
+}
+
+/// A Certificate and what was made of it.
+pub struct CertificateEntry {
+    /// As it was read.
+    pub seen: Seen<Certificate>,
+    /// As it was checked.
+    pub plan: Result<Arc<CertificatePlan>, Arc<str>>,
+    /// The Secrets that it names as outputs; while it cannot be read, those that it named before.
+    pub named: BTreeSet<ObjectKey>,
+}
+
+/// What is remembered of a subject, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct SubjectMemory {
+    /// Revision whose confirmation the CA took, as this process saw.
+    pub confirmed: Option<u64>,
+    /// Failed confirmations of the current revision.
+    pub confirm_attempts: u32,
+    /// Failures of the store, one after the other.
+    pub store_failures: u32,
+    /// When an orphaned record was first seen.
+    pub orphaned_since: Option<Timestamp>,
+    /// The last failure that stands only in memory, with its next attempt.
+    pub pause: Option<(Reason, Timestamp)>,
+}
+
+impl State {
+    /// An empty state for a manager whose own namespace is `home`.
+    pub fn new(home: &str) -> Self {
+        Self {
+            home: home.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in a change and says who wants a look.
+    pub fn apply(&mut self, change: Change) -> BTreeSet<Subject> {
+        match change {
+            Change::Issuer(key, seen) => self.apply_issuer(key, seen),
+            Change::Certificate(key, seen) => self.apply_certificate(key, seen),
+            Change::Secret(key, facts) => self.apply_secret(key, facts),
+            Change::Input(input, facts) => self.apply_input(input, facts),
+            Change::Record(subject, seen) => self.apply_record(subject, seen),
+            Change::Synced => {
+                self.synced = true;
+                self.everyone()
+            }
+        }
+    }
+
+    fn everyone(&self) -> BTreeSet<Subject> {
+        let issuers = self.issuers.keys().cloned().map(Subject::Identity);
+        let certificates = self.certificates.keys().cloned().map(Subject::Certificate);
+        issuers
+            .chain(certificates)
+            .chain(self.records.keys().cloned())
+            .collect()
+    }
+
+    fn apply_issuer(&mut self, key: ObjectKey, seen: Option<Seen<Issuer>>) -> BTreeSet<Subject> {
+        let mut woken = BTreeSet::from([Subject::Identity(key.clone())]);
+        let Some(seen) = seen else {
+            if let Some(entry) = self.issuers.remove(&key) {
+                self.unlink_issuer(&key, &entry);
+            }
+            woken.extend(self.certificates_of(&key));
+            return woken;
+        };
+        let plan = match &seen {
+            Seen::Object(object) => {
+                IssuerPlan::check(key.clone(), &object.spec).map_err(|e| e.to_string().into())
+            }
+            Seen::Broken(broken) => Err(broken.errors.to_string().into()),
+        };
+        if let Some(entry) = self.issuers.get_mut(&key) {
+            let same = match (&plan, &entry.plan) {
+                (Ok(new), Ok(old)) => *new == **old,
+                (Err(new), Err(old)) => *new == *old,
+                _ => false,
+            };
+            let annotations_same = annotations(&seen) == annotations(&entry.seen);
+            entry.seen = seen;
+            if same {
+                return if annotations_same { BTreeSet::new() } else { woken };
+            }
+        } else {
+            let (identity, ready, credentials) = (None, None, None);
+            let (pace, clock_offset, last_contact) = (Pace::new(8, None), None, None);
+            let plan = Err(Arc::from("not checked"));
+            let entry = IssuerEntry {
+                seen,
+                plan,
+                identity,
+                ready,
+                credentials,
+                pace,
+                clock_offset,
+                last_contact,
+            };
+            self.issuers.insert(key.clone(), entry);
+        }
+        self.replan_issuer(&key, plan.map(Arc::new));
+        woken.extend(self.certificates_of(&key));
+        woken
+    }
+
+    fn replan_issuer(&mut self, key: &ObjectKey, plan: Result<Arc<IssuerPlan>, Arc<str>>) {
+        let Some(mut entry) = self.issuers.remove(key) else {
+            return;
+        };
+        self.unlink_issuer(key, &entry);
+        if let Ok(plan) = &plan {
+            for input in plan.inputs() {
+                self.by_input.entry(input).or_default().insert(key.clone());
+                self.links += 1;
+            }
+            entry.pace.limit(plan.concurrency, plan.rate_per_second);
+            entry.identity = plan
+                .identity
+                .as_ref()
+                .map(|wish| Arc::new(identity_plan(key, wish)));
+        }
+        entry.plan = plan;
+        entry.ready = None;
+        self.issuers.insert(key.clone(), entry);
+    }
+
+    fn unlink_issuer(&mut self, key: &ObjectKey, entry: &IssuerEntry) {
+        let Ok(plan) = &entry.plan else { return };
+        for input in plan.inputs() {
+            if let Some(readers) = self.by_input.get_mut(&input) {
+                readers.remove(key);
+                if readers.is_empty() {
+                    self.by_input.remove(&input);
+                    self.inputs.remove(&input);
+                }
+            }
+        }
+    }
+
+    fn certificates_of(&self, issuer: &ObjectKey) -> impl Iterator<Item = Subject> + use<> {
+        let names = self.by_issuer.get(issuer).cloned().unwrap_or_default();
+        names.into_iter().map(Subject::Certificate)
+    }
+
+    fn apply_certificate(&mut self, key: ObjectKey, seen: Option<Seen<Certificate>>) -> BTreeSet<Subject> {
+        let woken = BTreeSet::from([Subject::Certificate(key.clone())]);
+        let Some(seen) = seen else {
+            if let Some(entry) = self.certificates.remove(&key) {
+                self.unlink_certificate(&key, &entry);
+                for secret in &entry.named {
+                    self.outputs.remove(&(key.clone(), secret.clone()));
+                }
+            }
+            return woken;
+        };
+        if let Some(entry) = self.certificates.get_mut(&key)
+            && same_wish(&entry.seen, &seen)
+        {
+            entry.seen = seen;
+            return BTreeSet::new();
+        }
+        let before = self.certificates.remove(&key);
+        if let Some(entry) = &before {
+            self.unlink_certificate(&key, entry);
+        }
+        let plan = match &seen {
+            Seen::Object(object) => CertificatePlan::check(key.clone(), &object.spec, &self.home)
+                .map(Arc::new)
+                .map_err(|errors| errors.to_string().into()),
+            Seen::Broken(broken) => Err(broken.errors.to_string().into()),
+        };
+        let named = match &seen {
+            Seen::Object(object) => named_outputs(&key, &object.spec),
+            Seen::Broken(_) => before.map(|entry| entry.named).unwrap_or_default(),
+        };
+        for secret in &named {
+            self.by_output
+                .entry(secret.clone())
+                .or_default()
+                .insert(key.clone());
+            self.links += 1;
+        }
+        let entry = CertificateEntry { seen, plan, named };
+        if let Ok(plan) = &entry.plan {
+            self.by_issuer
+                .entry(plan.issuer.clone())
+                .or_default()
+                .insert(key.clone());
+        }
+        self.certificates.insert(key, entry);
+        woken
+    }
+
+    fn unlink_certificate(&mut self, key: &ObjectKey, entry: &CertificateEntry) {
+        for secret in &entry.named {
+            remove_from(&mut self.by_output, secret, key);
+        }
+        if let Ok(plan) = &entry.plan {
+            remove_from(&mut self.by_issuer, &plan.issuer, key);
+        }
+    }
+
+    fn apply_secret(&mut self, key: ObjectKey, facts: Option<Arc<SecretFacts>>) -> BTreeSet<Subject> {
+        if let (Some(new), Some(known)) = (&facts, self.secrets.get(&key))
+            && new.uid == known.uid
+            && new.version <= known.version
+        {
+            return BTreeSet::new();
+        }
+        match facts {
+            Some(facts) => {
+                self.secrets.insert(key.clone(), facts);
+            }
+            None => {
+                self.secrets.remove(&key);
+            }
+        }
+        let owners = self.by_output.get(&key).cloned().unwrap_or_default();
+        owners.into_iter().map(Subject::Certificate).collect()
+    }
+
+    fn apply_input(&mut self, input: InputRef, facts: Option<InputFacts>) -> BTreeSet<Subject> {
+        let known = match facts {
+            Some(facts) => self.inputs.insert(input.clone(), facts),
+            None => self.inputs.remove(&input),
+        };
+        if known == facts {
+            return BTreeSet::new();
+        }
+        let mut woken = BTreeSet::new();
+        for issuer in self.by_input.get(&input).cloned().unwrap_or_default() {
+            if let Some(entry) = self.issuers.get_mut(&issuer) {
+                entry.ready = None;
+            }
+            woken.insert(Subject::Identity(issuer.clone()));
+            woken.extend(self.certificates_of(&issuer));
+        }
+        woken
+    }
+
+    fn apply_record(
+        &mut self,
+        subject: Subject,
+        seen: Option<crate::store::RecordSeen>,
+    ) -> BTreeSet<Subject> {
+        let facts = match seen {
+            Some(seen) => {
+                if self
+                    .records
+                    .get(&subject)
+                    .is_some_and(|known| seen.version <= known.version)
+                {
+                    return BTreeSet::new();
+                }
+                Some(RecordFacts::read(seen.bytes.expose(), seen.version))
+            }
+            None => {
+                if !self.records.contains_key(&subject) {
+                    return BTreeSet::new();
+                }
+                None
+            }
+        };
+        self.set_record(&subject, facts)
+    }
+
+    /// Takes in what we wrote ourselves, or what the watch told of a record; says who wants a look.
+    pub fn set_record(&mut self, subject: &Subject, facts: Option<RecordFacts>) -> BTreeSet<Subject> {
+        let mut woken = BTreeSet::from([subject.clone()]);
+        let before = self
+            .records
+            .get(subject)
+            .and_then(|r| r.current.as_ref())
+            .map(|c| c.fingerprint.clone());
+        let after = facts
+            .as_ref()
+            .and_then(|r| r.current.as_ref())
+            .map(|c| c.fingerprint.clone());
+        match facts {
+            Some(facts) => {
+                self.records.insert(subject.clone(), Arc::new(facts));
+            }
+            None => {
+                self.records.remove(subject);
+            }
+        }
+        if let (Subject::Identity(issuer), true) = (subject, before != after) {
+            woken.extend(self.certificates_of(issuer));
+        }
+        woken
+    }
+
+    /// Takes in a Secret that we wrote ourselves.
+    pub fn set_secret(&mut self, key: &ObjectKey, facts: Option<SecretFacts>) {
+        match facts {
+            Some(facts) => {
+                self.secrets.insert(key.clone(), Arc::new(facts));
+            }
+            None => {
+                self.secrets.remove(key);
+            }
+        }
+    }
+
+    /// Takes in a status that we wrote ourselves.
+    pub fn set_status(&mut self, subject: &Subject, status: Status) {
+        match (subject, status) {
+            (Subject::Certificate(key), Status::Certificate(status)) => {
+                if let Some(Seen::Object(object)) =
+                    self.certificates.get_mut(key).map(|entry| &mut entry.seen)
+                {
+                    Arc::make_mut(object).status = Some(*status);
+                }
+            }
+            (Subject::Identity(key), Status::Issuer(status)) => {
+                if let Some(Seen::Object(object)) = self.issuers.get_mut(key).map(|entry| &mut entry.seen) {
+                    Arc::make_mut(object).status = Some(*status);
+                }
+            }
+            (Subject::Certificate(_), Status::Issuer(_)) | (Subject::Identity(_), Status::Certificate(_)) => {
+            }
+        }
+    }
+
+    /// The uid of the object that a subject is reported on.
+    pub fn uid(&self, subject: &Subject) -> Option<String> {
+        match subject {
+            Subject::Certificate(key) => match &self.certificates.get(key)?.seen {
+                Seen::Object(object) => object.metadata.uid.clone(),
+                Seen::Broken(_) => None,
+            },
+            Subject::Identity(key) => match &self.issuers.get(key)?.seen {
+                Seen::Object(object) => object.metadata.uid.clone(),
+                Seen::Broken(_) => None,
+            },
+        }
+    }
+
+    /// What is remembered of an output.
+    pub fn output_memory(&mut self, owner: &ObjectKey, secret: &ObjectKey) -> &mut OutputMemory {
+        self.outputs.entry((owner.clone(), secret.clone())).or_default()
+    }
+
+    /// What is remembered of a subject.
+    pub fn memory(&mut self, subject: &Subject) -> &mut SubjectMemory {
+        self.memory.entry(subject.clone()).or_default()
+    }
+
+    /// Everything that the watch shall attend to, if that changed since it was last asked for.
+    pub fn attended_if_changed(&mut self) -> Option<(BTreeSet<InputRef>, BTreeSet<ObjectKey>)> {
+        let now = (self.by_input.len(), self.by_output.len(), self.links);
+        if self.attended_links == Some(now) {
+            return None;
+        }
+        self.attended_links = Some(now);
+        Some(self.attended())
+    }
+
+    fn attended(&self) -> (BTreeSet<InputRef>, BTreeSet<ObjectKey>) {
+        (
+            self.by_input.keys().cloned().collect(),
+            self.by_output.keys().cloned().collect(),
+        )
+    }
+
+    /// The wish of a subject, if it was checked.
+    pub fn plan(&self, subject: &Subject) -> Option<Arc<CertificatePlan>> {
+        match subject {
+            Subject::Certificate(key) => self.certificates.get(key)?.plan.as_ref().ok().cloned(),
+            Subject::Identity(key) => self.issuers.get(key)?.identity.clone(),
+        }
+    }
+
+    /// The Issuer that a subject's certificate comes from.
+    pub fn issuer_of(&self, subject: &Subject) -> Option<ObjectKey> {
+        match subject {
+            Subject::Certificate(key) => Some(self.certificates.get(key)?.plan.as_ref().ok()?.issuer.clone()),
+            Subject::Identity(key) => Some(key.clone()),
+        }
+    }
+
+    /// Calls `with` on the world as `subject` sees it now.
+    pub fn with_world<T>(
+        &mut self,
+        subject: &Subject,
+        now: Timestamp,
+        store_offset: Option<SignedDuration>,
+        with: impl FnOnce(&World<'_>) -> T,
+    ) -> T {
+        let memories = self.take_memories(subject);
+        let world = self.world(subject, now, store_offset, &memories);
+        with(&world)
+    }
+
+    /// Copies of the memories of a subject's outputs, brought up to date with what is there.
+    fn take_memories(&mut self, subject: &Subject) -> Vec<OutputMemory> {
+        let plan = self.plan(subject);
+        let record = self.records.get(subject).cloned();
+        let secrets: Vec<ObjectKey> = self
+            .output_plans(subject, plan.as_deref(), record.as_deref())
+            .iter()
+            .map(|output| output.secret.clone())
+            .collect();
+        let mut memories = Vec::with_capacity(secrets.len());
+        for secret in secrets {
+            let there = self.secrets.contains_key(&secret);
+            let memory = self.output_memory(subject.key(), &secret);
+            memory.seen |= there;
+            memories.push(memory.clone());
+        }
+        memories
+    }
+
+    /// The outputs that the wish names; while it cannot be read, those of the record that it still names.
+    fn output_plans<'a>(
+        &self,
+        subject: &Subject,
+        plan: Option<&'a CertificatePlan>,
+        record: Option<&RecordFacts>,
+    ) -> Vec<Cow<'a, OutputPlan>> {
+        if let Some(plan) = plan {
+            return plan.outputs.iter().map(Cow::Borrowed).collect();
+        }
+        let (Subject::Certificate(key), Some(current)) = (subject, record.and_then(|r| r.current.as_ref()))
+        else {
+            return Vec::new();
+        };
+        let Some(entry) = self.certificates.get(key) else {
+            return Vec::new();
+        };
+        let named = current
+            .outputs
+            .iter()
+            .filter(|written| entry.named.contains(&written.secret));
+        named.map(|written| Cow::Owned(plan_of(written))).collect()
+    }
+
+    fn world<'a>(
+        &'a self,
+        subject: &'a Subject,
+        now: Timestamp,
+        store_offset: Option<SignedDuration>,
+        memories: &[OutputMemory],
+    ) -> World<'a> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let (wish, deletion, finalizer, notes, reported) = match subject {
+            Subject::Certificate(key) => self.certificate_wish(key),
+            Subject::Identity(key) => self.identity_wish(key),
+        };
+        let record = self.records.get(subject).map(Arc::as_ref);
+        let confirmed = self.memory.get(subject).and_then(|memory| memory.confirmed);
+        let reported_revision = reported.max(confirmed);
+        let plan = match wish {
+            Wish::Plan(plan) => Some(plan),
+            Wish::Invalid(_) | Wish::Gone => None,
+        };
+        let outputs = self.views(subject, plan, record, reported_revision, now, memories);
+        let issuer = self.issuer_view(subject, plan);
+        let ca_offset = plan
+            .and_then(|plan| self.issuers.get(&plan.issuer))
+            .and_then(|entry| entry.clock_offset);
+        let attempt_hash = self.attempt_hash(subject, plan, notes.unwrap_or(&NONE));
+        World {
+            now,
+            subject,
+            wish,
+            deletion,
+            finalizer,
+            annotations: notes.unwrap_or(&NONE),
+            issuer,
+            record,
+            outputs,
+            reported_revision,
+            clock_offset: larger(store_offset, ca_offset),
+            attempt_hash,
+            previous_in_use: self.previous_in_use(subject, record),
+            pause: self
+                .memory
+                .get(subject)
+                .and_then(|memory| memory.pause)
+                .filter(|(_, until)| *until > now),
+        }
+    }
+
+    fn certificate_wish<'a>(&'a self, key: &ObjectKey) -> Told<'a> {
+        let Some(entry) = self.certificates.get(key) else {
+            return (Wish::Gone, None, false, None, None);
+        };
+        let wish = match &entry.plan {
+            Ok(plan) => Wish::Plan(plan),
+            Err(problem) => Wish::Invalid(problem),
+        };
+        let Seen::Object(object) = &entry.seen else {
+            return (wish, None, false, None, None);
+        };
+        let deletion = object.metadata.deletion_timestamp.map(|_| object.spec.on_delete);
+        let finalizer = object.metadata.finalizers.iter().any(|f| f == FINALIZER);
+        let reported = object.status.as_ref().and_then(|status| status.revision);
+        (
+            wish,
+            deletion,
+            finalizer,
+            Some(&object.metadata.annotations),
+            reported,
+        )
+    }
+
+    fn identity_wish<'a>(&'a self, key: &ObjectKey) -> Told<'a> {
+        let Some(entry) = self.issuers.get(key) else {
+            return (Wish::Gone, None, false, None, None);
+        };
+        let wish = match (&entry.plan, &entry.identity) {
+            (Ok(_), Some(plan)) => Wish::Plan(plan),
+            (Ok(_), None) => Wish::Gone,
+            (Err(problem), _) => Wish::Invalid(problem),
+        };
+        let Seen::Object(object) = &entry.seen else {
+            return (wish, None, false, None, None);
+        };
+        let reported = object
+            .status
+            .as_ref()
+            .and_then(|status| status.identity.as_ref())
+            .map(|i| i.revision);
+        (wish, None, false, Some(&object.metadata.annotations), reported)
+    }
+
+    fn views<'a>(
+        &'a self,
+        subject: &'a Subject,
+        plan: Option<&'a CertificatePlan>,
+        record: Option<&'a RecordFacts>,
+        reported: Option<u64>,
+        now: Timestamp,
+        memories: &[OutputMemory],
+    ) -> Vec<OutputView<'a>> {
+        let owner = subject.key();
+        let mut views: Vec<OutputView<'a>> = self
+            .output_plans(subject, plan, record)
+            .into_iter()
+            .map(|plan| OutputView {
+                facts: self.secrets.get(&plan.secret).map(Arc::as_ref),
+                plan,
+                state: OutputState::NothingToWrite,
+                owner,
+            })
+            .collect();
+        let carried: Vec<u64> = views.iter().filter_map(OutputView::carried_revision).collect();
+        let confirmed = record.is_none_or(|record| is_confirmed(record, reported, &carried));
+        let judge = Judge {
+            good: record.and_then(|record| good_copy(record, confirmed)),
+            known: record
+                .iter()
+                .flat_map(|r| r.current.iter().chain(&r.previous))
+                .collect(),
+            on_drift: plan.map_or(OnDrift::Restore, |plan| plan.on_drift),
+            existing: plan.map_or(Existing::Refuse, |plan| plan.existing),
+            owner,
+            now,
+        };
+        let forgotten = OutputMemory::default();
+        for (i, view) in views.iter_mut().enumerate() {
+            view.state = judge.state(&view.plan, view.facts, memories.get(i).unwrap_or(&forgotten));
+        }
+        views
+    }
+
+    fn issuer_view<'a>(&'a self, subject: &Subject, plan: Option<&'a CertificatePlan>) -> IssuerView<'a> {
+        let unusable = |reason, message| IssuerView::Unusable { reason, message };
+        let Some(plan) = plan else {
+            return unusable(Reason::InvalidSpec, "the wish is not usable");
+        };
+        let Some(entry) = self.issuers.get(&plan.issuer) else {
+            return unusable(Reason::IssuerNotFound, "the Issuer does not exist");
+        };
+        let issuer = match &entry.plan {
+            Ok(issuer) => issuer,
+            Err(problem) => return unusable(Reason::IssuerInvalid, problem),
+        };
+        if !issuer.allows(&plan.key.namespace) {
+            return unusable(
+                Reason::IssuerNotAllowed,
+                "the Issuer does not allow this namespace",
+            );
+        }
+        let ready = match &entry.ready {
+            Some(Ok(ready)) => ready,
+            Some(Err(problem)) => return unusable(problem.reason, &problem.message),
+            None => return unusable(Reason::StoreFailed, "the inputs of the Issuer were not read yet"),
+        };
+        if let Some(problem) = self.lacks_credentials(subject, entry, ready) {
+            return unusable(problem.0, problem.1);
+        }
+        IssuerView::Ready(ReadyIssuer {
+            key: &issuer.key,
+            endpoint: &issuer.url,
+            recipient: entry.recipient(),
+            engine: issuer.engine,
+            key_update_signer: match subject {
+                Subject::Identity(_) => UpdateSigner::Certificate,
+                Subject::Certificate(_) => issuer.key_update_signer,
+            },
+            resend_window: SignedDuration::try_from(issuer.resend_window).unwrap_or(SignedDuration::ZERO),
+            closed_until: entry.pace.closed_until(),
+            bootstrap: ready.bootstrap,
+        })
+    }
+
+    /// Why there is nothing to sign an enrolment with.
+    fn lacks_credentials<'a>(
+        &'a self,
+        subject: &Subject,
+        entry: &'a IssuerEntry,
+        ready: &'a ReadyToUse,
+    ) -> Option<(Reason, &'a str)> {
+        let identity = entry
+            .identity
+            .as_ref()
+            .map(|plan| Subject::Identity(plan.key.clone()));
+        let has_identity = identity
+            .as_ref()
+            .and_then(|subject| self.records.get(subject))
+            .and_then(|record| record.current.as_ref())
+            .is_some_and(|current| current.key_fits);
+        match (subject, &identity) {
+            (Subject::Certificate(_), Some(_)) if !has_identity => Some((
+                Reason::IssuerNotReady,
+                "the CMP identity of the Issuer is not there yet",
+            )),
+            (Subject::Certificate(_), Some(_)) => None,
+            (Subject::Identity(_), _) if has_identity => None,
+            (Subject::Certificate(_) | Subject::Identity(_), _) => ready
+                .initial
+                .as_ref()
+                .err()
+                .map(|problem| (problem.reason, problem.message.as_str())),
+        }
+    }
+
+    /// A failure is tried again at once when wish, Issuer, inputs or requests changed since.
+    fn attempt_hash(
+        &self,
+        subject: &Subject,
+        plan: Option<&CertificatePlan>,
+        notes: &BTreeMap<String, String>,
+    ) -> ContentHash {
+        let mut text = format!("{subject:?}");
+        if let Some(plan) = plan {
+            text.push_str(&plan.wish().hash());
+            if let Some(entry) = self.issuers.get(&plan.issuer) {
+                text.push_str(&format!("{:?}", entry.plan));
+                if let Ok(issuer) = &entry.plan {
+                    for input in issuer.inputs() {
+                        text.push_str(&format!("{:?}", self.inputs.get(&input).map(|facts| facts.hash)));
+                    }
+                }
+            }
+        }
+        for (key, value) in notes.iter().filter(|(key, _)| key.starts_with("occm.dev/")) {
+            text.push_str(key);
+            text.push_str(value);
+        }
+        ContentHash::of(text.as_bytes())
+    }
+
+    /// The previous key of an identity is kept until no open transaction names it.
+    fn previous_in_use(&self, subject: &Subject, record: Option<&RecordFacts>) -> bool {
+        let (Subject::Identity(issuer), Some(previous)) = (subject, record.and_then(|r| r.previous.as_ref()))
+        else {
+            return false;
+        };
+        self.certificates_of(issuer).any(|certificate| {
+            let open = self
+                .records
+                .get(&certificate)
+                .and_then(|record| record.open.as_ref());
+            open.is_some_and(|open| open.signer.as_ref() == Some(&previous.fingerprint))
+        })
+    }
+}
+
+/// What an object tells: the wish, its deletion, whether our finalizer is there, its annotations, the revision that was
+/// reported.
+type Told<'a> = (
+    Wish<'a>,
+    Option<OnDelete>,
+    bool,
+    Option<&'a BTreeMap<String, String>>,
+    Option<u64>,
+);
+
+impl IssuerEntry {
+    fn recipient(&self) -> Option<&str> {
+        match &self.seen {
+            Seen::Object(object) => object.spec.recipient.as_deref(),
+            Seen::Broken(_) => None,
+        }
+    }
+}
+
+fn remove_from(map: &mut HashMap<ObjectKey, BTreeSet<ObjectKey>>, key: &ObjectKey, member: &ObjectKey) {
+    if let Some(members) = map.get_mut(key) {
+        members.remove(member);
+        if members.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+fn annotations(seen: &Seen<Issuer>) -> Option<&BTreeMap<String, String>> {
+    match seen {
+        Seen::Object(object) => Some(&object.metadata.annotations),
+        Seen::Broken(_) => None,
+    }
+}
+
+/// Whether two states of a Certificate differ in nothing but their status.
+fn same_wish(a: &Seen<Certificate>, b: &Seen<Certificate>) -> bool {
+    match (a, b) {
+        (Seen::Object(a), Seen::Object(b)) => {
+            a.spec == b.spec
+                && a.metadata.uid == b.metadata.uid
+                && a.metadata.annotations == b.metadata.annotations
+                && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp
+                && a.metadata.finalizers == b.metadata.finalizers
+                // A lost status is written again.
+                && (b.status.is_some() || a.status.is_none())
+        }
+        (Seen::Broken(a), Seen::Broken(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn identity_plan(issuer: &ObjectKey, wish: &IdentityPlan) -> CertificatePlan {
+    CertificatePlan {
+        key: issuer.clone(),
+        issuer: issuer.clone(),
+        template: wish.template.clone(),
+        key_algorithm: wish.key_algorithm,
+        rotation: crate::model::certificate::RotationPolicy::Always,
+        renew: RenewRule::Default,
+        outputs: Vec::new(),
+        on_drift: OnDrift::Restore,
+        on_delete: OnDelete::Keep,
+        existing: Existing::Refuse,
+        purpose: crate::model::certificate::Purpose::EndEntity,
+        keep_copy: true,
+    }
+}
+
+fn larger(a: Option<SignedDuration>, b: Option<SignedDuration>) -> Option<SignedDuration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if a.abs() > b.abs() { a } else { b }),
+        (a, b) => a.or(b),
+    }
+}
