@@ -12,6 +12,7 @@
 pub mod asn1;
 pub mod engine;
 pub mod error;
+pub mod http;
 pub mod message;
 pub mod protection;
 pub mod transaction;

@@ -4,7 +4,7 @@
 //! the seam is one method. [`crate::http`] implements it for HTTP(S), [`InMemory`] for tests and for a CA in the same
 //! process.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -25,12 +25,18 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The peer's clock, if the transport told (HTTP `Date`). Not authenticated: a hint about clock skew.
     pub date: Option<Timestamp>,
+    /// Something odd that did not keep the answer from being used, for people (a wrong media type).
+    pub note: Option<String>,
 }
 
 impl Response {
     /// A body without a date.
     pub fn new(body: Vec<u8>) -> Self {
-        Self { body, date: None }
+        Self {
+            body,
+            date: None,
+            note: None,
+        }
     }
 }
 
@@ -121,6 +127,8 @@ pub struct TransportError {
     pub kind: TransportErrorKind,
     /// For people; nothing of a body, no credentials.
     pub message: String,
+    /// How long the peer has asked us to stay away (HTTP `Retry-After`), within the bounds of the transport.
+    pub retry_after: Option<Duration>,
 }
 
 impl TransportError {
@@ -130,6 +138,7 @@ impl TransportError {
             reached,
             kind,
             message: message.into(),
+            retry_after: None,
         }
     }
 }
