@@ -1,3 +1,60 @@
-//! Build and test chores: `cargo xtask --help`.
+//! Build and test chores of the project: `cargo xtask --help`.
+//!
+//! Knows no crate of the product. What it needs of them (names, test targets, features) it asks cargo.
 
-fn main() {}
+mod cache;
+mod console;
+mod debian;
+mod demo;
+mod kube;
+mod libtest;
+mod peers;
+mod plan;
+mod process;
+mod report;
+mod stream;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// Build and test chores of occm.
+///
+/// Everything that the chores fetch or build is kept outside the source tree, in `$XDG_CACHE_HOME/occm`
+/// (`~/.cache/occm`); delete that folder at any time to start from nothing.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Test(test::Args),
+    Peers(peers::Args),
+    Kube(kube::Args),
+    Demo(demo::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Peers(args) => peers::run(&args),
+        Command::Kube(args) => kube::run(args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            console::error(&error);
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

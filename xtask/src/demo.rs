@@ -1,0 +1,42 @@
+//! `cargo xtask demo`: builds the program and becomes `occm dev`.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::console::say;
+use crate::workspace::Workspace;
+
+/// How the demo's binary is built: as little as `occm dev` needs, so that the first build is short.
+const BUILD: [&str; 3] = ["build", "--package", "occm"];
+
+/// Build occm and start `occm dev`: a CA, a manager and a console in one process, on loopback, with throw-away state.
+///
+/// Arguments after `--` are passed on: `cargo xtask demo -- --help`. Ctrl-C ends it and leaves nothing behind.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Arguments for `occm dev`.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    say("building occm; the first time this takes minutes, later seconds");
+    let status = workspace
+        .cargo()
+        .args(BUILD)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "the build failed");
+    Err(become_demo(&workspace, &args.arguments))
+}
+
+/// Replaces this process by the demo, so that terminal, signals and exit code are the demo's own and nothing is left
+/// to clean up. A demo on a cluster will have to start it as a child and take the cluster down after it.
+fn become_demo(workspace: &Workspace, arguments: &[String]) -> anyhow::Error {
+    let binary = workspace.target.join("debug").join("occm");
+    let error = Command::new(&binary).arg("dev").args(arguments).exec();
+    anyhow::Error::new(error).context(format!("cannot start {}", binary.display()))
+}

@@ -1,0 +1,504 @@
+//! `cargo xtask test`: every test there is, as a list of steps.
+//!
+//! ```text
+//! checks       format, lints, documentation
+//! bringing     Debian packages, the binary, OpenSSL 3.5, the Kubernetes control plane
+//! tests        each crate from left to right, documentation examples, Kubernetes
+//! afterwards   committed files are as they were
+//! ```
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::console::say;
+use crate::debian::{self, Tool};
+use crate::kube::build::{Assets, CONTROL_PLANE};
+use crate::kube::version::Version;
+use crate::libtest::{Reader, show_of_cargo};
+use crate::plan::{self, Action, Step};
+use crate::report::{Outcome, Skips};
+use crate::workspace::{Package, Workspace};
+use crate::{cache, peers, process, stream};
+
+/// Run every test there is, and say what was skipped and why.
+///
+/// What the tests need is brought: Debian packages (as root), OpenSSL 3.5, a Kubernetes control plane built from its Go
+/// modules. What cannot be brought is said, with the way to get it, and the tests that need it are skipped. With
+/// CI=true a skip is a failure. A failed step does not keep the others from running.
+///
+///   cargo xtask test --list            what would run
+///   cargo xtask test --only test-cmp   one step and what it needs
+///
+/// The tests find things through the environment:
+///
+///   OCCM_OPENSSL35       an `openssl` command of 3.5 or newer
+///   OCCM_BIN             the built `occm`
+///   OCCM_XTASK           this program, for `kube up --json` and its kin
+///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl
+///   OCCM_LONG            set by --long: take minutes where seconds are usual
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Kubernetes version of the Kubernetes tests (1.34, 1.35, 1.36, 1.37 or a full one); may be given more than once.
+    #[arg(long, value_name = "VERSION")]
+    kube_version: Vec<String>,
+    /// Only the steps whose names begin so, and what they need; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Also the tests that take long: ignored ones whose reason begins with `long`, and more random cases.
+    #[arg(long)]
+    long: bool,
+    /// Print the steps and run nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Random cases of each property test with `--long`; the usual number is the library's.
+const LONG_CASES: &str = "10000";
+
+/// No step hangs for ever.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// The crate that has the binary and the Kubernetes tests.
+const PRODUCT: &str = "occm";
+
+/// Tests of this crate whose files begin so need a control plane; they are behind the feature of the same name.
+const KUBE_TESTS: &str = "kube_";
+const KUBE_FEATURE: &str = "kube";
+
+/// Programs that tests use, beside those of the Rust toolchain.
+const TOOLS: [Tool; 5] = [
+    Tool {
+        program: "cc",
+        package: "build-essential",
+        purpose: "compiling the cryptography library",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
+        purpose: "a foreign CMP peer and judge of certificates",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        purpose: "network namespaces for mock servers",
+    },
+    Tool {
+        program: "unshare",
+        package: "util-linux",
+        purpose: "network namespaces for mock servers",
+    },
+    Tool {
+        program: "git",
+        package: "git",
+        purpose: "seeing whether committed files changed",
+    },
+];
+
+/// What steps leave for later ones.
+struct World {
+    workspace: Workspace,
+    /// Where the output of each step is kept.
+    logs: PathBuf,
+    /// For the tests.
+    environment: Vec<(&'static str, OsString)>,
+    /// Control planes that were brought.
+    assets: Vec<Assets>,
+    long: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let skips = if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        Skips::AreFailures
+    } else {
+        Skips::AreFine
+    };
+    let steps = plan::choose(steps(&workspace, args, skips)?, &args.only)?;
+    if args.list {
+        println!("{}", plan::describe(&steps));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(plan::describe(&steps));
+    let mut world = World::new(workspace, args.long)?;
+    let report = plan::run(steps, &mut world);
+    say("");
+    println!("{}", report.text(skips));
+    Ok(if report.is_good(skips) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The plan. A step for which there is nothing to run is not in it.
+fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<World>>> {
+    let mut steps = vec![
+        step(
+            "tools",
+            "programs that the tests use, from Debian packages",
+            &[],
+            bring_tools(),
+        ),
+        step(
+            "format",
+            "cargo fmt --check",
+            &[],
+            cargo(&["fmt", "--all", "--check"]),
+        ),
+        step(
+            "lints",
+            "clippy, warnings are errors",
+            &["tools"],
+            lints(workspace),
+        ),
+        step("docs", "rustdoc, warnings are errors", &["tools"], docs()),
+        step(
+            "binary",
+            "the occm binary, for tests that start it",
+            &["tools"],
+            binary(workspace),
+        ),
+        step(
+            "peers",
+            "OpenSSL 3.5, a foreign CMP peer",
+            &["tools"],
+            bring_peers(),
+        ),
+    ];
+    let needs = ["tools", "binary", "peers"];
+    for package in &workspace.packages {
+        let what = format!("unit and integration tests of {}", package.name);
+        let name = format!("test-{}", package.name);
+        steps.push(step(&name, &what, &needs, crate_tests(&package.name)));
+    }
+    steps.push(step(
+        "doc-tests",
+        "examples in the documentation",
+        &["tools"],
+        doc_tests(workspace),
+    ));
+    steps.extend(kube_steps(workspace, &args.kube_version)?);
+    // Elsewhere a person may be editing while the tests run.
+    if skips == Skips::AreFailures && workspace.root.join(".git").exists() {
+        let before = changed_files(&workspace.root);
+        steps.push(step(
+            "tree",
+            "committed files are as they were",
+            &["tools"],
+            tree(before),
+        ));
+    }
+    Ok(steps)
+}
+
+fn step(name: &str, what: &str, needs: &[&str], run: Action<World>) -> Step<World> {
+    let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+    Step {
+        name: name.to_owned(),
+        what: what.to_owned(),
+        needs,
+        run,
+    }
+}
+
+/// Two steps for each version, if there are such tests.
+fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World>>> {
+    let is_kube = |test: &str| test.starts_with(KUBE_TESTS);
+    if !workspace
+        .package(PRODUCT)
+        .is_some_and(|product| product.tests().any(is_kube))
+    {
+        ensure!(wishes.is_empty(), "--kube-version: there are no Kubernetes tests");
+        return Ok(Vec::new());
+    }
+    let mut versions = wishes
+        .iter()
+        .map(|wish| Version::wish(wish))
+        .collect::<Result<Vec<_>>>()?;
+    if versions.is_empty() {
+        versions.push(Version::pinned()?);
+    }
+    let mut steps = Vec::new();
+    for version in versions {
+        let bring = format!("kubernetes-{version}");
+        let what = format!("control plane {version}, built from Go modules or from KUBEBUILDER_ASSETS");
+        steps.push(step(&bring, &what, &["tools"], bring_control_plane(version)));
+        let needs = ["tools", "binary", "peers", &bring];
+        let what = format!("tests on a real Kubernetes {version}");
+        steps.push(step(
+            &format!("kube-{version}"),
+            &what,
+            &needs,
+            kube_tests(version),
+        ));
+    }
+    Ok(steps)
+}
+
+fn bring_tools() -> Action<World> {
+    Box::new(|_| match debian::bring(&TOOLS) {
+        Ok(installed) if installed.is_empty() => Outcome::Done("all here".to_owned()),
+        Ok(installed) => Outcome::Done(format!("installed {}", installed.join(", "))),
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
+    })
+}
+
+fn bring_peers() -> Action<World> {
+    Box::new(|world| match peers::openssl() {
+        Ok(openssl) => {
+            let found = format!("{}", openssl.display());
+            world.environment.push(("OCCM_OPENSSL35", openssl.into()));
+            Outcome::Done(found)
+        }
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
+    })
+}
+
+fn bring_control_plane(version: Version) -> Action<World> {
+    Box::new(move |world| match Assets::bring(Some(version), &CONTROL_PLANE) {
+        Ok(assets) => {
+            let found = format!("{}", assets.folder.display());
+            world.assets.push(assets);
+            Outcome::Done(found)
+        }
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
+    })
+}
+
+fn cargo(arguments: &'static [&'static str]) -> Action<World> {
+    Box::new(move |world| {
+        let mut command = world.workspace.cargo();
+        command.args(arguments);
+        world.check(&mut command, arguments.first().copied().unwrap_or("cargo"))
+    })
+}
+
+/// With default features, and once more with all of them if any crate has some.
+fn lints(workspace: &Workspace) -> Action<World> {
+    let has_features = workspace.packages.iter().any(Package::has_features);
+    Box::new(move |world| {
+        let runs: &[&[&str]] = if has_features {
+            &[&[], &["--all-features"]]
+        } else {
+            &[&[]]
+        };
+        for features in runs {
+            let mut command = world.workspace.cargo();
+            command
+                .args(["clippy", "--workspace", "--all-targets"])
+                .args(*features)
+                .args(["--", "--deny", "warnings"]);
+            if let failed @ Outcome::Failed(_) = world.check(&mut command, "lints") {
+                return failed;
+            }
+        }
+        Outcome::Done("clean".to_owned())
+    })
+}
+
+fn docs() -> Action<World> {
+    Box::new(|world| {
+        let mut command = world.workspace.cargo();
+        command
+            .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        world.check(&mut command, "docs")
+    })
+}
+
+/// With the Kubernetes feature if the product has it, so that one binary serves all tests.
+fn binary(workspace: &Workspace) -> Action<World> {
+    let with_kube = workspace
+        .package(PRODUCT)
+        .is_some_and(|product| product.has_feature(KUBE_FEATURE));
+    Box::new(move |world| {
+        let mut command = world.workspace.cargo();
+        command.args(["build", "--package", PRODUCT]);
+        if with_kube {
+            command.args(["--features", KUBE_FEATURE]);
+        }
+        let outcome = world.check(&mut command, "binary");
+        let binary = world.workspace.target.join("debug").join(PRODUCT);
+        if matches!(outcome, Outcome::Done(_)) {
+            world.environment.push(("OCCM_BIN", binary.into()));
+        }
+        outcome
+    })
+}
+
+fn crate_tests(name: &str) -> Action<World> {
+    let name = name.to_owned();
+    Box::new(move |world| {
+        let mut command = world.workspace.cargo();
+        command.args(["test", "--package", &name, "--tests"]);
+        world.tests(command, &format!("test-{name}"))
+    })
+}
+
+fn doc_tests(workspace: &Workspace) -> Action<World> {
+    let libraries: Vec<String> = workspace
+        .packages
+        .iter()
+        .filter(|package| package.has_library())
+        .flat_map(|package| ["--package".to_owned(), package.name.clone()])
+        .collect();
+    Box::new(move |world| {
+        let mut command = world.workspace.cargo();
+        command.args(["test", "--doc"]).args(&libraries);
+        world.tests(command, "doc-tests")
+    })
+}
+
+fn kube_tests(version: Version) -> Action<World> {
+    Box::new(move |world| {
+        let Some(assets) = world.assets.iter().find(|assets| assets.version == version) else {
+            return Outcome::Skipped(format!("the control plane {version} could not be brought"));
+        };
+        let mut command = world.workspace.cargo();
+        command.env("KUBEBUILDER_ASSETS", &assets.folder);
+        command.args([
+            "test",
+            "--package",
+            PRODUCT,
+            "--features",
+            KUBE_FEATURE,
+            "--test",
+            &format!("{KUBE_TESTS}*"),
+        ]);
+        world.tests(command, &format!("kube-{version}"))
+    })
+}
+
+fn tree(before: Result<String>) -> Action<World> {
+    Box::new(move |world| {
+        let after = changed_files(&world.workspace.root);
+        match (before, after) {
+            (Ok(before), Ok(after)) if before == after => Outcome::Done("unchanged".to_owned()),
+            (Ok(_), Ok(after)) => Outcome::Failed(format!("building or testing changed files:\n{after}")),
+            (Err(error), _) | (_, Err(error)) => Outcome::Failed(format!("{error:#}")),
+        }
+    })
+}
+
+fn changed_files(root: &Path) -> Result<String> {
+    process::output(
+        Command::new("git")
+            .args(["status", "--porcelain"])
+            .current_dir(root),
+    )
+}
+
+impl World {
+    fn new(workspace: Workspace, long: bool) -> Result<Self> {
+        let logs = workspace.target.join("xtask");
+        cache::make(&logs)?;
+        let xtask = std::env::current_exe().context("cannot find this program")?;
+        let mut environment = vec![("OCCM_XTASK", xtask.into_os_string())];
+        if long {
+            environment.push(("OCCM_LONG", "1".into()));
+            environment.push(("PROPTEST_CASES", LONG_CASES.into()));
+        }
+        Ok(Self {
+            workspace,
+            logs,
+            environment,
+            assets: Vec::new(),
+            long,
+        })
+    }
+
+    /// Runs a command that has no tests.
+    fn check(&self, command: &mut Command, log: &str) -> Outcome {
+        command.env("CARGO_TERM_COLOR", "never");
+        match stream::must(command, &self.log(log), LIMIT, show_of_cargo) {
+            Ok(()) => Outcome::Done("clean".to_owned()),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        }
+    }
+
+    /// Runs `cargo test` and counts.
+    fn tests(&self, mut command: Command, log: &str) -> Outcome {
+        command.args(["--no-fail-fast", "--", "--show-output"]);
+        if self.long {
+            command.arg("--include-ignored");
+        }
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("CARGO_TERM_COLOR", "never");
+        let mut reader = Reader::default();
+        let ended = stream::must(&mut command, &self.log(log), LIMIT, |line| reader.line(line));
+        let tally = reader.finish();
+        for program in &tally.programs {
+            say(format!(
+                "  {:>5} tests in {:>8}  {}",
+                program.tests, program.time, program.name
+            ));
+        }
+        match ended {
+            Ok(()) => Outcome::Tests(tally),
+            Err(error) => Outcome::TestsFailed(
+                tally,
+                format!("{error:#}; all output: {}", self.log(log).display()),
+            ),
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(args: &Args, skips: Skips) -> Vec<String> {
+        let workspace = Workspace::load().unwrap();
+        steps(&workspace, args, skips)
+            .unwrap()
+            .into_iter()
+            .map(|step| step.name)
+            .collect()
+    }
+
+    fn plain() -> Args {
+        Args {
+            kube_version: Vec::new(),
+            only: Vec::new(),
+            long: false,
+            list: false,
+        }
+    }
+
+    #[test]
+    fn crates_are_tested_from_left_to_right_and_none_is_forgotten() {
+        let names = names(&plain(), Skips::AreFine);
+        let crates: Vec<&str> = names
+            .iter()
+            .filter_map(|name| name.strip_prefix("test-"))
+            .collect();
+        let workspace = Workspace::load().unwrap();
+        assert_eq!(crates.len(), workspace.packages.len());
+        assert_eq!(crates.first(), Some(&"pki"));
+    }
+
+    #[test]
+    fn every_need_names_an_earlier_step() {
+        let workspace = Workspace::load().unwrap();
+        let steps = steps(&workspace, &plain(), Skips::AreFailures).unwrap();
+        for (number, step) in steps.iter().enumerate() {
+            for need in &step.needs {
+                assert!(
+                    steps[..number].iter().any(|earlier| earlier.name == *need),
+                    "{} needs {need}",
+                    step.name
+                );
+            }
+        }
+    }
+}
