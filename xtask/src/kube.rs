@@ -193,7 +193,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Down { name, all: false } => up::down(&name.name)?,
-        Command::Env(name) => print!("{}", Instance::open(&name.name)?.exports()),
+        Command::Env(name) => {
+            let instance = Instance::open(&name.name)?;
+            ensure!(
+                instance.is_up(),
+                "the control plane `{0}` is stopped: cargo xtask kube up --name {0}",
+                name.name
+            );
+            print!("{}", instance.exports());
+        }
         Command::Status { name, json } => status(name.as_deref(), json)?,
         Command::Start(args) => change(&args, |instance, args| {
             instance.component(args.component)?.start()

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::kube::build::{Assets, Program};
-use crate::kube::credentials::{ADMIN, CONTROLLER_MANAGER, Credentials, SCHEDULER};
+use crate::kube::credentials::{ADMIN, CONTROLLER_MANAGER, Credentials, SCHEDULER, TOKENS};
 use crate::kube::instance::{Component, ComponentName};
 use crate::process::Identity;
 
@@ -112,11 +112,11 @@ impl Plan<'_> {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!(
                 "--service-account-key-file={}",
-                text(&credentials.key("service-accounts"))
+                text(&credentials.public_key(TOKENS))
             ),
             format!(
                 "--service-account-signing-key-file={}",
-                text(&credentials.key("service-accounts"))
+                text(&credentials.key(TOKENS))
             ),
             format!("--service-cluster-ip-range={SERVICE_RANGE}"),
             "--endpoint-reconciler-type=none".to_owned(),
@@ -142,7 +142,7 @@ impl Plan<'_> {
             "--use-service-account-credentials=true".to_owned(),
             format!(
                 "--service-account-private-key-file={}",
-                text(&credentials.key("service-accounts"))
+                text(&credentials.key(TOKENS))
             ),
             format!("--root-ca-file={}", text(&credentials.certificate("ca"))),
             format!(

@@ -15,6 +15,9 @@ const OPENSSL: Tool = Tool {
     purpose: "keys and certificates of the control plane",
 };
 
+/// Stem of the files of the key that signs ServiceAccount tokens.
+pub(crate) const TOKENS: &str = "service-accounts";
+
 /// Certificates live as long as a forgotten control plane might.
 const DAYS: &str = "365";
 
@@ -62,6 +65,10 @@ impl Credentials {
         self.folder.join(format!("{name}.key"))
     }
 
+    pub(crate) fn public_key(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.pub"))
+    }
+
     /// Where the kubeconfig of a client stands.
     pub(crate) fn kubeconfig(&self, client: Client) -> PathBuf {
         self.folder.with_file_name(format!("{}.kubeconfig", client.file))
@@ -106,19 +113,29 @@ impl Credentials {
             fs::write(&file, self.kubeconfig_text(client, server))
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        process::output(
-            Command::new("openssl")
-                .args([
-                    "genpkey",
-                    "-algorithm",
-                    "EC",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-out",
-                ])
-                .arg(self.key("service-accounts")),
-        )?;
-        Ok(())
+        self.make_token_key()
+    }
+
+    /// The key pair that signs and checks ServiceAccount tokens.
+    fn make_token_key(&self) -> Result<()> {
+        let private = self.key(TOKENS);
+        let mut generate = Command::new("openssl");
+        generate.args([
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+        ]);
+        process::output(generate.arg(&private))?;
+        let mut publish = Command::new("openssl");
+        publish
+            .args(["pkey", "-pubout", "-in"])
+            .arg(&private)
+            .arg("-out")
+            .arg(self.public_key(TOKENS));
+        process::output(&mut publish).map(drop)
     }
 
     /// A new key and its certificate: self-signed for the CA, by the CA for all others.
