@@ -3,6 +3,14 @@
 //! Runs with the `openssl` of the machine, and with the program that `OCCM_OPENSSL35` names, if it is set. Without any
 //! OpenSSL the tests fail under CI and are skipped elsewhere.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,5 +1,13 @@
 //! The CA behind a port: what clients of any age and tests with any wish get to see.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,13 @@
 //! What the CA grants, what it refuses and with which failInfo, message by message.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -555,7 +563,7 @@ fn nothing_is_issued_before_the_last_poll_and_endless_waiting_never_ends() {
 #[test]
 fn a_refusal_can_be_waited_for() {
     let ca = ca();
-    ca.adjust(|policy| drop(policy.polls.insert(RequestKind::Ir, 1)));
+    ca.adjust(|policy| policy.polls = BTreeMap::from([(RequestKind::Ir, 1)]));
     let mut client = Client::mac(&ca);
     assert!(client.send(ir("")).is_waiting());
     assert_eq!(client.send(poll(0)).failure(), "badCertTemplate");

@@ -1,5 +1,13 @@
 //! Whatever comes in, the CA answers and stays in one piece.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 mod support;
 
 use std::sync::{Arc, OnceLock};

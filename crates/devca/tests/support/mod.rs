@@ -1,6 +1,11 @@
 //! A client that says exactly what a test wants it to say: no transaction logic, no checks but those of the test.
 
-#![allow(dead_code, missing_docs, reason = "every test file uses its part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "every test file uses its part of it"
+)]
 
 use std::sync::Arc;
 
