@@ -898,3 +898,6 @@ pub struct EditedSecret {
     /// Whether it is being deleted.
     pub terminating: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,9 @@ impl Payload {
     fn bytes(&self) -> Bytes {
         match self {
             Self::Empty => Bytes::new(),
-            Self::Json(bytes) | Self::MergePatch(bytes) | Self::JsonPatch(bytes) | Self::Apply(bytes) => bytes.clone(),
+            Self::Json(bytes) | Self::MergePatch(bytes) | Self::JsonPatch(bytes) | Self::Apply(bytes) => {
+                bytes.clone()
+            }
         }
     }
 }
@@ -172,9 +174,10 @@ impl Api {
         let call = self.call_until_taken(what, &method, path, &payload, answer);
         match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(StoreError::Unavailable(what.to_owned(), format!("no answer within {:?}", self.timeout)))
-            }
+            Err(_) => Err(StoreError::Unavailable(
+                what.to_owned(),
+                format!("no answer within {:?}", self.timeout),
+            )),
         }
     }
 
@@ -240,8 +243,12 @@ impl Api {
     }
 
     fn note_date(&self, headers: &HeaderMap) {
-        let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) else { return };
-        let Ok(date) = jiff::fmt::rfc2822::parse(date) else { return };
+        let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) else {
+            return;
+        };
+        let Ok(date) = jiff::fmt::rfc2822::parse(date) else {
+            return;
+        };
         // The date has whole seconds and was cut, not rounded.
         let server = date.timestamp() + SignedDuration::from_millis(500);
         let offset = server.duration_since(self.clock.now());
@@ -290,7 +297,10 @@ fn request(
 
 async fn collect(what: &str, response: Response<Incoming>) -> StoreResult<Zeroizing<Vec<u8>>> {
     let length = response.headers().get(http::header::CONTENT_LENGTH);
-    let length = length.and_then(|l| l.to_str().ok()?.parse().ok()).unwrap_or(4096_usize).min(MAX_ANSWER);
+    let length = length
+        .and_then(|l| l.to_str().ok()?.parse().ok())
+        .unwrap_or(4096_usize)
+        .min(MAX_ANSWER);
     let mut body = Limited::new(response.into_body(), MAX_ANSWER);
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     while let Some(frame) = body.frame().await {
@@ -305,7 +315,11 @@ async fn collect(what: &str, response: Response<Incoming>) -> StoreResult<Zeroiz
 /// Parses an answer; the error never repeats it.
 pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> StoreResult<T> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let place = format!("answer of the API server, line {} column {}", error.line(), error.column());
+        let place = format!(
+            "answer of the API server, line {} column {}",
+            error.line(),
+            error.column()
+        );
         StoreError::Malformed(what.to_owned(), place)
     })
 }
@@ -319,7 +333,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) fn failure(what: &str, code: StatusCode, body: &[u8]) -> StoreError {
     let status: Status = serde_json::from_slice(body).unwrap_or_default();
     let what = what.to_owned();
-    let message = if status.message.is_empty() { code.to_string() } else { cut(status.message.clone(), MAX_MESSAGE) };
+    let message = if status.message.is_empty() {
+        code.to_string()
+    } else {
+        cut(status.message.clone(), MAX_MESSAGE)
+    };
     match code {
         StatusCode::NOT_FOUND => StoreError::NotFound(what),
         StatusCode::CONFLICT => StoreError::Conflict(what),
@@ -373,10 +391,16 @@ mod tests {
     fn refusals_are_told_apart() {
         let terminating = r#"{"message":"m","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
         assert_eq!(of(403, terminating), StoreError::Terminating("a/b".into()));
-        assert_eq!(of(403, r#"{"message":"no"}"#), StoreError::Forbidden("a/b".into(), "no".into()));
+        assert_eq!(
+            of(403, r#"{"message":"no"}"#),
+            StoreError::Forbidden("a/b".into(), "no".into())
+        );
         assert_eq!(of(404, ""), StoreError::NotFound("a/b".into()));
         assert_eq!(of(409, ""), StoreError::Conflict("a/b".into()));
-        assert_eq!(of(422, r#"{"message":"bad"}"#), StoreError::Refused("a/b".into(), "bad".into()));
+        assert_eq!(
+            of(422, r#"{"message":"bad"}"#),
+            StoreError::Refused("a/b".into(), "bad".into())
+        );
         for code in [401, 429, 500, 502, 503, 504] {
             assert!(matches!(of(code, ""), StoreError::Unavailable(..)), "{code}");
         }

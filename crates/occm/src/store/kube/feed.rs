@@ -61,7 +61,11 @@ impl Hub {
     pub(super) fn attend(&self, inputs: BTreeSet<InputRef>, outputs: BTreeSet<ObjectKey>) {
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
-        self.attended.send_replace(Attended { generation, inputs, outputs });
+        self.attended.send_replace(Attended {
+            generation,
+            inputs,
+            outputs,
+        });
     }
 
     /// Remembers a write of ours: what a watch tells of earlier states is old news.
@@ -105,29 +109,48 @@ pub(super) struct Known {
 
 impl Known {
     fn new(namespaces: &[String]) -> Self {
-        Self { namespaces: namespaces.iter().map(|name| (name.clone(), Mutex::default())).collect() }
+        Self {
+            namespaces: namespaces
+                .iter()
+                .map(|name| (name.clone(), Mutex::default()))
+                .collect(),
+        }
     }
 
     /// The Secrets of a managed namespace.
     pub(super) fn secrets(&self, namespace: &str) -> Option<MutexGuard<'_, KnownSecrets>> {
-        Some(self.namespaces.get(namespace)?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(
+            self.namespaces
+                .get(namespace)?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     fn wrote(&self, key: &ObjectKey, version: Version) {
-        let Some(mut secrets) = self.secrets(&key.namespace) else { return };
+        let Some(mut secrets) = self.secrets(&key.namespace) else {
+            return;
+        };
         if let Some(listed) = &mut secrets.listed {
             listed.insert(key.name.as_str().into());
         }
         match secrets.ours.get_mut(key.name.as_str()) {
             Some(known) => known.version = known.version.max(version),
             None => {
-                secrets.ours.insert(key.name.as_str().into(), Ours { version, record: None });
+                secrets.ours.insert(
+                    key.name.as_str().into(),
+                    Ours {
+                        version,
+                        record: None,
+                    },
+                );
             }
         }
     }
 
     fn is_foreign(&self, key: &ObjectKey) -> bool {
-        self.secrets(&key.namespace).is_some_and(|secrets| secrets.foreign.contains_key(key.name.as_str()))
+        self.secrets(&key.namespace)
+            .is_some_and(|secrets| secrets.foreign.contains_key(key.name.as_str()))
     }
 }
 
@@ -186,12 +209,23 @@ pub(super) fn feed(api: SharedApi, hub: &Arc<Hub>, settings: &KubeSettings) -> B
     let (changes, received) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);
     let (progress, seen_progress) = watch::channel(Progress::default());
-    let shared = Shared { api, known, changes, reports, attended: hub.attended.subscribe() };
+    let shared = Shared {
+        api,
+        known,
+        changes,
+        reports,
+        attended: hub.attended.subscribe(),
+    };
     let driver = Driver {
         inputs: HashMap::new(),
         polled: None,
         attended: Attended::default(),
-        awaited: settings.namespaces.iter().cloned().map(Report::Namespace).collect(),
+        awaited: settings
+            .namespaces
+            .iter()
+            .cloned()
+            .map(Report::Namespace)
+            .collect(),
         looks: Arc::new(Semaphore::new(LOOKS)),
         tasks: JoinSet::new(),
         settings: settings.clone(),
@@ -200,8 +234,17 @@ pub(super) fn feed(api: SharedApi, hub: &Arc<Hub>, settings: &KubeSettings) -> B
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(driver.run(reported));
-    let reader = Reader { received, progress: seen_progress, hub: Arc::clone(hub), synced: false, _tasks: tasks };
-    futures::stream::unfold(reader, |mut reader| async move { Some((reader.next().await?, reader)) }).boxed()
+    let reader = Reader {
+        received,
+        progress: seen_progress,
+        hub: Arc::clone(hub),
+        synced: false,
+        _tasks: tasks,
+    };
+    futures::stream::unfold(reader, |mut reader| async move {
+        Some((reader.next().await?, reader))
+    })
+    .boxed()
 }
 
 /// The reader's end of a feed.
@@ -301,8 +344,15 @@ impl Driver {
             labels: crate::model::object::ROLE_LABEL.to_owned(),
             fields: String::new(),
         };
-        let foreign = Query { labels: format!("!{}", crate::model::object::ROLE_LABEL), ..ours.clone() };
-        let gate = Gate { namespace: namespace.to_owned(), ready, parts };
+        let foreign = Query {
+            labels: format!("!{}", crate::model::object::ROLE_LABEL),
+            ..ours.clone()
+        };
+        let gate = Gate {
+            namespace: namespace.to_owned(),
+            ready,
+            parts,
+        };
         let (api, shared) = (&self.shared.api, &self.shared);
         let sink = SecretSink::new(shared.clone(), namespace, gate.clone());
         self.tasks.spawn(follow(Arc::clone(api), ours, sink));
@@ -315,9 +365,14 @@ impl Driver {
         let parts = Arc::new(Mutex::new(2_u8));
         for kind in [Kind::Issuer, Kind::Certificate] {
             let path = paths::objects(kind, namespace);
-            let query = Query { path, labels: String::new(), fields: String::new() };
+            let query = Query {
+                path,
+                labels: String::new(),
+                fields: String::new(),
+            };
             let sink = ObjectSink::new(self.shared.clone(), kind, namespace, Arc::clone(&parts));
-            self.tasks.spawn(follow(Arc::clone(&self.shared.api), query, sink));
+            self.tasks
+                .spawn(follow(Arc::clone(&self.shared.api), query, sink));
         }
     }
 
@@ -332,7 +387,12 @@ impl Driver {
                 self.look(key.clone());
             }
         }
-        let watched: BTreeSet<InputRef> = now.inputs.iter().take(self.settings.watched_inputs).cloned().collect();
+        let watched: BTreeSet<InputRef> = now
+            .inputs
+            .iter()
+            .take(self.settings.watched_inputs)
+            .cloned()
+            .collect();
         self.inputs.retain(|input, task| {
             let keep = watched.contains(input);
             if !keep {
@@ -347,7 +407,12 @@ impl Driver {
                 self.inputs.insert(input.clone(), task);
             }
         }
-        let polled: Vec<InputRef> = now.inputs.iter().skip(self.settings.watched_inputs).cloned().collect();
+        let polled: Vec<InputRef> = now
+            .inputs
+            .iter()
+            .skip(self.settings.watched_inputs)
+            .cloned()
+            .collect();
         self.poll(polled);
         self.awaited.retain(|report| match report {
             Report::Input(input) => now.inputs.contains(input),
@@ -363,15 +428,22 @@ impl Driver {
             InputKind::ConfigMap => paths::config_maps(&input.object.namespace),
         };
         let fields = format!("metadata.name={}", input.object.name);
-        let query = Query { path, labels: String::new(), fields };
-        let (api, sink) = (Arc::clone(&self.shared.api), InputSink::new(self.shared.clone(), input.clone()));
+        let query = Query {
+            path,
+            labels: String::new(),
+            fields,
+        };
+        let (api, sink) = (
+            Arc::clone(&self.shared.api),
+            InputSink::new(self.shared.clone(), input.clone()),
+        );
         match input.kind {
-            InputKind::Secret => {
-                self.tasks.spawn(follow::<crate::store::kube::wire::FullSecret>(api, query, sink))
-            }
-            InputKind::ConfigMap => {
-                self.tasks.spawn(follow::<crate::store::kube::wire::ConfigMap>(api, query, sink))
-            }
+            InputKind::Secret => self
+                .tasks
+                .spawn(follow::<crate::store::kube::wire::FullSecret>(api, query, sink)),
+            InputKind::ConfigMap => self
+                .tasks
+                .spawn(follow::<crate::store::kube::wire::ConfigMap>(api, query, sink)),
         }
     }
 
@@ -417,7 +489,10 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let namespaces = !self.awaited.iter().any(|report| matches!(report, Report::Namespace(_)));
+        let namespaces = !self
+            .awaited
+            .iter()
+            .any(|report| matches!(report, Report::Namespace(_)));
         let settled = self.awaited.is_empty();
         let generation = self.attended.generation;
         self.progress.send_if_modified(|progress| {
@@ -471,7 +546,7 @@ async fn poll(shared: Shared, inputs: Vec<InputRef>, interval: Duration) {
     let mut told: HashMap<InputRef, Option<crate::store::InputFacts>> = HashMap::new();
     loop {
         for input in &inputs {
-            if let Ok(facts) = read::input_facts(&shared.api, input).await
+            if let Ok(facts) = read::input_facts_of(&shared.api, input).await
                 && told.get(input) != Some(&facts)
             {
                 told.insert(input.clone(), facts);

@@ -18,7 +18,9 @@ use hyper::body::{Buf, Incoming};
 use serde::de::DeserializeOwned;
 
 use crate::store::kube::api::{Answer, Payload, SharedApi, StreamError, escape, parse};
-use crate::store::kube::wire::{ConfigMap, FullSecret, HashedSecret, INITIAL_END, Line, Meta, MetaOnly, Page};
+use crate::store::kube::wire::{
+    ConfigMap, FullSecret, HashedSecret, INITIAL_END, Line, Meta, MetaOnly, Page,
+};
 use crate::store::{StoreError, StoreResult};
 
 /// Objects on one page of a list.
@@ -122,7 +124,12 @@ pub(super) trait Sink<T>: Send {
 
 /// Follows the objects of `query`. Never returns; may be dropped at any time.
 pub(super) async fn follow<T: Watched>(api: SharedApi, query: Query, mut sink: impl Sink<T>) {
-    let mut follower = Follower { api, query, version: None, streamed: true };
+    let mut follower = Follower {
+        api,
+        query,
+        version: None,
+        streamed: true,
+    };
     let (mut wait, mut failures) = (RETRY.0, 0);
     loop {
         let (before, began) = (follower.version.clone(), Instant::now());
@@ -171,7 +178,11 @@ impl Follower {
     async fn run<T: Watched>(&mut self, sink: &mut impl Sink<T>) -> Result<(), StreamError> {
         match (&self.version, self.streamed) {
             (Some(version), _) => {
-                let url = self.query.url(&format!("{}&resourceVersion={}", watch_parameters(), escape(version)));
+                let url = self.query.url(&format!(
+                    "{}&resourceVersion={}",
+                    watch_parameters(),
+                    escape(version)
+                ));
                 self.watch(&url, Stage::Listed, sink).await
             }
             (None, true) => {
@@ -191,8 +202,13 @@ impl Follower {
         sink.take(Told::Begin).await;
         let mut next = String::new();
         loop {
-            let url = self.query.url(&format!("limit={PAGE}&continue={}", escape(&next)));
-            let page: Page<T> = self.api.call(&self.query.path, Method::GET, &url, Payload::Empty, answer).await?;
+            let url = self
+                .query
+                .url(&format!("limit={PAGE}&continue={}", escape(&next)));
+            let page: Page<T> = self
+                .api
+                .call(&self.query.path, Method::GET, &url, Payload::Empty, answer)
+                .await?;
             for object in page.items {
                 sink.take(Told::Now(object)).await;
             }
@@ -282,13 +298,21 @@ struct Lines {
 
 impl Lines {
     fn new(body: Incoming) -> Self {
-        Self { body, buffer: Vec::new(), taken: 0, searched: 0 }
+        Self {
+            body,
+            buffer: Vec::new(),
+            taken: 0,
+            searched: 0,
+        }
     }
 
     /// The next line; `None` = the server ended the stream.
     async fn next(&mut self, what: &str) -> Result<Option<&[u8]>, StreamError> {
         loop {
-            let found = self.buffer.get(self.searched..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));
+            let found = self
+                .buffer
+                .get(self.searched..)
+                .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));
             if let Some(end) = found.map(|found| self.searched + found) {
                 let line = self.taken..end;
                 (self.taken, self.searched) = (end + 1, end + 1);
@@ -296,7 +320,10 @@ impl Lines {
             }
             self.compact();
             if self.buffer.len() > MAX_LINE {
-                return Err(interrupted(what, format!("a line of a watch has more than {MAX_LINE} bytes")));
+                return Err(interrupted(
+                    what,
+                    format!("a line of a watch has more than {MAX_LINE} bytes"),
+                ));
             }
             if !self.fill(what).await? {
                 return Ok(None);

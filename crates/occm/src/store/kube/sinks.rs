@@ -16,9 +16,7 @@ use crate::store::kube::feed::{Gate, Ours, Report, Shared, last};
 use crate::store::kube::follow::{Sink, Told, Watched};
 use crate::store::kube::wire::{ConfigMap, FullSecret, HashedSecret, Meta, MetaOnly};
 use crate::store::kube::write::subject_of;
-use crate::store::{
-    Broken, Change, ContentHash, InputFacts, RecordSeen, Seen, StoreError, Subject, Version,
-};
+use crate::store::{Broken, Change, ContentHash, InputFacts, RecordSeen, Seen, StoreError, Subject, Version};
 
 /// Refusals in a row after which a list counts as one that we may not read.
 const MAX_REFUSALS: u32 = 4;
@@ -33,7 +31,12 @@ pub(super) struct SecretSink {
 
 impl SecretSink {
     pub(super) fn new(shared: Shared, namespace: &str, gate: Gate) -> Self {
-        Self { shared, namespace: namespace.to_owned(), gate: Some(gate), refusals: 0 }
+        Self {
+            shared,
+            namespace: namespace.to_owned(),
+            gate: Some(gate),
+            refusals: 0,
+        }
     }
 
     fn begin(&self) {
@@ -50,16 +53,25 @@ impl SecretSink {
         if let Some(listed) = &mut secrets.listed {
             listed.insert(key.name.as_str().into());
         }
-        let newer = secrets.ours.get(key.name.as_str()).is_some_and(|known| known.version > version);
+        let newer = secrets
+            .ours
+            .get(key.name.as_str())
+            .is_some_and(|known| known.version > version);
         if newer {
             return None;
         }
         let record = subject.clone().flatten().map(Box::new);
-        secrets.ours.insert(key.name.as_str().into(), Ours { version, record });
+        secrets
+            .ours
+            .insert(key.name.as_str().into(), Ours { version, record });
         drop(secrets);
         match subject {
             Some(Some(subject)) => {
-                let bytes = Arc::new(secret.into_record().unwrap_or_else(|| pki::Secret::new(Vec::new())));
+                let bytes = Arc::new(
+                    secret
+                        .into_record()
+                        .unwrap_or_else(|| pki::Secret::new(Vec::new())),
+                );
                 Some(Change::Record(subject, Some(RecordSeen { version, bytes })))
             }
             Some(None) => {
@@ -75,20 +87,36 @@ impl SecretSink {
         let key = meta.key();
         let version = meta.version();
         let mut secrets = self.shared.known.secrets(&self.namespace)?;
-        if secrets.ours.get(key.name.as_str()).is_some_and(|known| known.version > version) {
+        if secrets
+            .ours
+            .get(key.name.as_str())
+            .is_some_and(|known| known.version > version)
+        {
             return None;
         }
         let known = secrets.ours.remove(key.name.as_str());
-        let stays = secrets.foreign.get(key.name.as_str()).is_some_and(|foreign| *foreign >= version);
+        let stays = secrets
+            .foreign
+            .get(key.name.as_str())
+            .is_some_and(|foreign| *foreign >= version);
         drop(secrets);
         absent(key, known.and_then(|known| known.record), stays)
     }
 
     /// What was there and is not on the list is gone.
     fn listed(&self) -> Vec<Change> {
-        let Some(mut secrets) = self.shared.known.secrets(&self.namespace) else { return Vec::new() };
-        let Some(listed) = secrets.listed.take() else { return Vec::new() };
-        let lost: Vec<Box<str>> = secrets.ours.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        let Some(mut secrets) = self.shared.known.secrets(&self.namespace) else {
+            return Vec::new();
+        };
+        let Some(listed) = secrets.listed.take() else {
+            return Vec::new();
+        };
+        let lost: Vec<Box<str>> = secrets
+            .ours
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
         let gone = lost.into_iter().filter_map(|name| {
             let known = secrets.ours.remove(&name)?;
             let stays = secrets.foreign.contains_key(&name);
@@ -129,7 +157,14 @@ impl Sink<HashedSecret> for SecretSink {
                 }
             }
             Told::Failed(error) => {
-                failed(&self.shared, &self.namespace, "Secrets", &error, &mut self.refusals).await;
+                failed(
+                    &self.shared,
+                    &self.namespace,
+                    "Secrets",
+                    &error,
+                    &mut self.refusals,
+                )
+                .await;
             }
         }
     }
@@ -159,7 +194,13 @@ pub(super) struct ForeignSink {
 
 impl ForeignSink {
     pub(super) fn new(shared: Shared, namespace: &str, gate: Gate) -> Self {
-        Self { shared, namespace: namespace.to_owned(), gate: Some(gate), listed: None, refusals: 0 }
+        Self {
+            shared,
+            namespace: namespace.to_owned(),
+            gate: Some(gate),
+            listed: None,
+            refusals: 0,
+        }
     }
 
     async fn look(&self, name: &str) {
@@ -186,9 +227,18 @@ impl ForeignSink {
     }
 
     fn listed(&mut self) -> Vec<Box<str>> {
-        let Some(listed) = self.listed.take() else { return Vec::new() };
-        let Some(mut secrets) = self.shared.known.secrets(&self.namespace) else { return Vec::new() };
-        let lost: Vec<Box<str>> = secrets.foreign.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        let Some(listed) = self.listed.take() else {
+            return Vec::new();
+        };
+        let Some(mut secrets) = self.shared.known.secrets(&self.namespace) else {
+            return Vec::new();
+        };
+        let lost: Vec<Box<str>> = secrets
+            .foreign
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
         for name in &lost {
             secrets.foreign.remove(name);
         }
@@ -218,7 +268,14 @@ impl Sink<MetaOnly> for ForeignSink {
                 }
             }
             Told::Failed(error) => {
-                failed(&self.shared, &self.namespace, "names of Secrets", &error, &mut self.refusals).await;
+                failed(
+                    &self.shared,
+                    &self.namespace,
+                    "names of Secrets",
+                    &error,
+                    &mut self.refusals,
+                )
+                .await;
             }
         }
     }
@@ -238,7 +295,15 @@ pub(super) struct ObjectSink {
 impl ObjectSink {
     pub(super) fn new(shared: Shared, kind: Kind, namespace: &str, parts: Arc<Mutex<u8>>) -> Self {
         let namespace = namespace.to_owned();
-        Self { shared, kind, namespace, names: HashSet::new(), listed: None, parts: Some(parts), refusals: 0 }
+        Self {
+            shared,
+            kind,
+            namespace,
+            names: HashSet::new(),
+            listed: None,
+            parts: Some(parts),
+            refusals: 0,
+        }
     }
 
     fn gone(&self, name: &str) -> Change {
@@ -274,11 +339,20 @@ impl Sink<RawObject> for ObjectSink {
                     self.shared.tell(self.gone(&name)).await;
                 }
                 if self.parts.take().is_some_and(|parts| last(&parts)) {
-                    self.shared.report(Report::Namespace(self.namespace.clone())).await;
+                    self.shared
+                        .report(Report::Namespace(self.namespace.clone()))
+                        .await;
                 }
             }
             Told::Failed(error) => {
-                failed(&self.shared, &self.namespace, self.kind.as_str(), &error, &mut self.refusals).await;
+                failed(
+                    &self.shared,
+                    &self.namespace,
+                    self.kind.as_str(),
+                    &error,
+                    &mut self.refusals,
+                )
+                .await;
             }
         }
     }
@@ -337,7 +411,11 @@ impl RawObject {
                     path => format!("spec.{path}"),
                 };
                 errors.push(path, error.inner().to_string(), "see `kubectl explain`");
-                Seen::Broken(Arc::new(Broken { origin: format!("{kind} {key}"), errors, generation }))
+                Seen::Broken(Arc::new(Broken {
+                    origin: format!("{kind} {key}"),
+                    errors,
+                    generation,
+                }))
             }
         }
     }
@@ -354,7 +432,13 @@ pub(super) struct InputSink {
 
 impl InputSink {
     pub(super) fn new(shared: Shared, input: InputRef) -> Self {
-        Self { shared, input, seen: false, told: None, reported: false }
+        Self {
+            shared,
+            input,
+            seen: false,
+            told: None,
+            reported: false,
+        }
     }
 
     async fn tell(&mut self, facts: Option<InputFacts>) {
@@ -392,7 +476,11 @@ impl InputObject for ConfigMap {
 
 /// Facts of an input with these values.
 pub(super) fn input_facts(values: &std::collections::BTreeMap<String, pki::Secret>) -> InputFacts {
-    InputFacts::of(values.iter().map(|(key, value)| (key.as_str(), ContentHash::of(value.expose()))))
+    InputFacts::of(
+        values
+            .iter()
+            .map(|(key, value)| (key.as_str(), ContentHash::of(value.expose()))),
+    )
 }
 
 impl<T: InputObject> Sink<T> for InputSink {
@@ -418,4 +506,3 @@ impl<T: InputObject> Sink<T> for InputSink {
         }
     }
 }
-

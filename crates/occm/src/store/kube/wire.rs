@@ -49,7 +49,10 @@ struct StatusCause {
 impl Status {
     /// Whether one of the causes is this one.
     pub(super) fn has_cause(&self, reason: &str) -> bool {
-        self.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == reason)
+        self.details
+            .iter()
+            .flat_map(|details| &details.causes)
+            .any(|cause| cause.reason == reason)
     }
 }
 
@@ -107,7 +110,10 @@ fn last_foreign_writer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
             let mut last: Option<(Option<Timestamp>, bool, String)> = None;
             while let Some(writer) = seq.next_element::<Writer<'de>>()? {
                 let entry = (writer.time, !writer.manager.starts_with(MANAGER_PREFIX));
-                if last.as_ref().is_none_or(|(time, foreign, _)| entry >= (*time, *foreign)) {
+                if last
+                    .as_ref()
+                    .is_none_or(|(time, foreign, _)| entry >= (*time, *foreign))
+                {
                     last = Some((entry.0, entry.1, writer.manager.into_owned()));
                 }
             }
@@ -134,7 +140,10 @@ impl Meta {
     }
 
     fn controller(&self) -> Option<String> {
-        let owner = self.owner_references.iter().find(|owner| owner.controller == Some(true))?;
+        let owner = self
+            .owner_references
+            .iter()
+            .find(|owner| owner.controller == Some(true))?;
         Some(format!("{}/{}", owner.kind, owner.name))
     }
 
@@ -177,7 +186,10 @@ pub(super) struct HashedSecret {
 impl HashedSecret {
     /// Whether our label says that it keeps a record.
     pub(super) fn is_record(&self) -> bool {
-        self.metadata.labels.get(ROLE_LABEL).is_some_and(|role| role == ROLE_RECORD)
+        self.metadata
+            .labels
+            .get(ROLE_LABEL)
+            .is_some_and(|role| role == ROLE_RECORD)
     }
 
     /// The value under the record's key, as bytes.
@@ -217,7 +229,10 @@ fn facts(
 
 /// Facts of a Secret that was just written with these values, from the metadata in the answer.
 pub(super) fn written_facts(meta: Meta, kind: &str, data: &BTreeMap<String, pki::Secret>) -> SecretFacts {
-    let hashes = data.iter().map(|(key, value)| (key.clone(), ContentHash::of(value.expose()))).collect();
+    let hashes = data
+        .iter()
+        .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+        .collect();
     facts(meta, kind.to_owned(), None, hashes)
 }
 
@@ -277,7 +292,9 @@ impl<'de> Visitor<'de> for DecodedValue {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Base64::decode_vec(text).map(Zeroizing::new).map_err(|_| E::custom("not base64"))
+        Base64::decode_vec(text)
+            .map(Zeroizing::new)
+            .map_err(|_| E::custom("not base64"))
     }
 }
 
@@ -297,21 +314,34 @@ struct SecretValue(pki::Secret);
 
 impl<'de> Deserialize<'de> for SecretValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DecodedValue.deserialize(deserializer).map(|mut bytes| Self(pki::Secret::new(std::mem::take(&mut *bytes))))
+        DecodedValue
+            .deserialize(deserializer)
+            .map(|mut bytes| Self(pki::Secret::new(std::mem::take(&mut *bytes))))
     }
 }
 
 impl FullSecret {
     /// Its values.
     pub(super) fn into_values(self) -> BTreeMap<String, pki::Secret> {
-        self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+        self.data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect()
     }
 
     /// Facts and values.
     pub(super) fn into_content(self) -> crate::store::Content {
-        let data: BTreeMap<String, pki::Secret> =
-            self.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        let hashes = data.iter().map(|(key, value)| (key.clone(), ContentHash::of(value.expose()))).collect();
+        let data: BTreeMap<String, pki::Secret> = self
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect();
+        let hashes = data
+            .iter()
+            .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+            .collect();
         let facts = facts(self.metadata, self.kind, self.immutable, hashes);
         crate::store::Content { facts, data }
     }
@@ -380,7 +410,11 @@ pub(super) struct EncodedData<'a>(pub(super) &'a BTreeMap<String, pki::Secret>);
 
 impl Serialize for EncodedData<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, EncodedValue(value.expose()))))
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|(key, value)| (key, EncodedValue(value.expose()))),
+        )
     }
 }
 
@@ -426,13 +460,16 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_not_repeated() {
-        let error = serde_json::from_str::<HashedSecret>(r#"{"metadata":{},"data":{"a":"planted!"}}"#).err().unwrap();
+        let error = serde_json::from_str::<HashedSecret>(r#"{"metadata":{},"data":{"a":"planted!"}}"#)
+            .err()
+            .unwrap();
         assert!(!error.to_string().contains("planted"), "{error}");
     }
 
     #[test]
     fn a_line_is_read_whatever_its_kind() {
-        let line: Line<MetaOnly> = serde_json::from_str(r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#).unwrap();
+        let line: Line<MetaOnly> =
+            serde_json::from_str(r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#).unwrap();
         assert!(matches!(line, Line::Added(object) if object.metadata.name == "a"));
         let line: Line<MetaOnly> = serde_json::from_str(r#"{"type":"ERROR","object":{"code":410}}"#).unwrap();
         assert!(matches!(line, Line::Error(status) if status.code == 410));
