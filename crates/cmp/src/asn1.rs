@@ -26,7 +26,9 @@ pub use crmf::{
     OptionalValidity, PopoSigningKey, PopoSigningKeyInput, ProofOfPossession,
 };
 pub use error_message::ErrorMsg;
-pub use general::{CertReqTemplateContent, CrlSourceChoice, CrlStatus, GenContent, RootCaKeyUpdate};
+pub use general::{
+    CertReqTemplateContent, CrlSourceChoice, CrlStatus, DistributionPointName, GenContent, RootCaKeyUpdate,
+};
 pub use header::{InfoTypeAndValue, PkiHeader, PkiMessage, ProtectedPart};
 pub use mac::{Pbkdf2Params, Pbkdf2Salt, PbmParameter, Pbmac1Params};
 pub use revoke::{RevDetails, RevRepContent, RevReqContent};

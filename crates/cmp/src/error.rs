@@ -6,11 +6,12 @@
 //! escaped before it gets in here, so that it can go into a log as it is.
 
 use std::fmt;
+use std::time::Duration;
 
 use pki::ChainError;
 
 use crate::asn1::{FailureInfo, FreeText, PkiStatus, PkiStatusInfo};
-use crate::transport::{Reached, TransportErrorKind};
+use crate::transport::{Reached, TransportError, TransportErrorKind};
 
 /// Longest text of a peer that is kept, in characters after escaping.
 pub const MAX_PEER_TEXT: usize = 512;
@@ -387,6 +388,8 @@ pub struct CmpError {
     pub peer: Option<Box<PeerStatus>>,
     /// May the CA have seen a message of this transaction? `Maybe` also if an answer was read.
     pub reached: Reached,
+    /// How long the peer has asked us to stay away (HTTP `Retry-After`), within the bounds of the transport.
+    pub retry_after: Option<Duration>,
 }
 
 impl CmpError {
@@ -403,6 +406,7 @@ impl CmpError {
             kind,
             peer: None,
             reached,
+            retry_after: None,
         }
     }
 
@@ -424,6 +428,7 @@ impl CmpError {
             kind,
             peer: Some(Box::new(peer)),
             reached: Reached::Maybe,
+            retry_after: None,
         }
     }
 
@@ -439,6 +444,22 @@ impl CmpError {
     pub fn with_peer(mut self, peer: PeerStatus) -> Self {
         self.peer = Some(Box::new(peer));
         self
+    }
+
+    /// A message that did not get through, or whose answer did not.
+    pub fn transport(step: Stage, error: TransportError) -> Self {
+        let TransportError {
+            reached,
+            kind,
+            message,
+            retry_after,
+        } = error;
+        let kind = ErrorKind::Transport { kind, message };
+        Self {
+            reached,
+            retry_after,
+            ..Self::new(step, kind)
+        }
     }
 
     /// The same error with another answer to "may the CA have seen it?".

@@ -14,9 +14,11 @@ pub mod engine;
 pub mod error;
 pub mod http;
 pub mod message;
+pub mod native;
 pub mod protection;
 pub mod transaction;
 pub mod transport;
+pub mod verify;
 
 pub use engine::{
     Answer, Capabilities, Context, Engine, Enrolment, EnrolmentKind, General, GeneralAnswer, Limits, Outcome,
@@ -24,6 +26,8 @@ pub use engine::{
 };
 pub use error::{Class, CmpError, ErrorKind, PeerStatus, Stage};
 pub use message::Message;
+pub use native::Native;
 pub use protection::{Credentials, MacAlgorithm};
 pub use transaction::Transaction;
 pub use transport::{InMemory, Reached, Response, Transport, TransportError, TransportErrorKind};
+pub use verify::{Expectation, VerifiedCertificate};

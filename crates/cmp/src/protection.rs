@@ -19,6 +19,7 @@ use crate::error::ErrorKind;
 use crate::message::Message;
 
 pub use mac::MacParameters;
+pub(crate) use mac::hash_oid;
 
 mod mac;
 

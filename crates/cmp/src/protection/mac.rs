@@ -353,8 +353,7 @@ pub(crate) fn hash_oid(hash: HashAlgorithm) -> ObjectIdentifier {
 
 fn hmac_oid(hash: HashAlgorithm) -> ObjectIdentifier {
     match hash {
-        // The identifier that OpenSSL, Insta and EJBCA know.
-        HashAlgorithm::Sha1 => oid::HMAC_SHA1_OLD,
+        HashAlgorithm::Sha1 => oid::HMAC_SHA1,
         HashAlgorithm::Sha256 => oid::HMAC_SHA256,
         HashAlgorithm::Sha384 => oid::HMAC_SHA384,
         HashAlgorithm::Sha512 => oid::HMAC_SHA512,
