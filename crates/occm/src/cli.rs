@@ -109,7 +109,7 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn run(self) -> anyhow::Result<ExitCode> {
         let quiet = matches!(self.command, Command::Dev(_)) && self.log_level == "info";
-        telemetry::start(if quiet { "warn" } else { &self.log_level }, self.log_format)?;
+        telemetry::start(if quiet { "error" } else { &self.log_level }, self.log_format)?;
         match self.command {
             Command::Dev(dev) => block_on(dev.run()),
             Command::Serve(serve) => block_on(serve.run()),

@@ -13,6 +13,8 @@
 //! write names the version that it expects and fails with [`StoreError::Conflict`] if the world has moved on.
 
 pub mod dir;
+#[cfg(feature = "kube")]
+pub mod kube;
 pub mod memory;
 mod ownership;
 #[cfg(test)]

@@ -26,8 +26,10 @@ use crate::store::{Change, Event, Severity};
 
 /// Lines of the latest events below the table.
 const SHOWN_EVENTS: usize = 8;
-/// How often somebody spoils an output, so that a repair can be seen.
-const SPOIL_EVERY: Duration = Duration::from_secs(25);
+/// When somebody spoils an output for the first time, so that a repair can be seen.
+const SPOIL_FIRST: Duration = Duration::from_secs(20);
+/// How often after that: seldom enough not to be taken for a fight.
+const SPOIL_EVERY: Duration = Duration::from_secs(75);
 
 /// Settings of the try.
 ///
@@ -152,11 +154,13 @@ fn write_objects(dir: &Path, address: SocketAddr, secret: &str, root: &str) -> a
 /// Spoils an output now and then, so that a repair can be seen.
 async fn spoil(dir: PathBuf, mut stopped: watch::Receiver<bool>) {
     let path = dir.join("secrets/default/drifting-tls/tls.crt");
+    let mut pause = SPOIL_FIRST;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(SPOIL_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
+        pause = SPOIL_EVERY;
         if path.exists() {
             // Somebody writes over it in place, as a careless script would.
             let _ = std::fs::write(&path, "spoiled on purpose by occm dev\n");

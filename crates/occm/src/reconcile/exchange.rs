@@ -194,7 +194,7 @@ impl Manager {
         self.save(subject, work, record, Some(version)).await?;
         if possible_orphan {
             let message = format!(
-                "a request begun at {} was given up ({why}); {} may have issued a certificate that nobody uses",
+                "a request begun at {:.0} was given up ({why}); {} may have issued a certificate that nobody uses",
                 open.started_at, open.endpoint
             );
             self.tell(subject, Severity::Warning, Reason::PossibleOrphan, message)
@@ -323,7 +323,7 @@ impl Manager {
                 record.ledger.next_revocation = Some(next);
                 self.save(subject, work, record, Some(version)).await?;
                 let message =
-                    format!("certificate {serial} could not be revoked, trying again at {next}: {error}");
+                    format!("certificate {serial} could not be revoked, trying again at {next:.0}: {error}");
                 self.tell(subject, Severity::Warning, reason_of(&error), message)
                     .await;
                 Ok(Go::On)
@@ -1029,7 +1029,7 @@ impl Manager {
         self.set_failure(subject, &mut record, &error);
         let next = record.ledger.failure.as_ref().map(|failure| failure.next);
         self.save(subject, work, record, Some(version)).await?;
-        let when = next.map_or_else(String::new, |next| format!("; next attempt at {next}"));
+        let when = next.map_or_else(String::new, |next| format!("; next attempt at {next:.0}"));
         self.tell(
             subject,
             Severity::Warning,

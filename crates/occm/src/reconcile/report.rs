@@ -70,9 +70,19 @@ fn certificate(
     if status == before {
         return None;
     }
-    let events = changed_reasons(&before.conditions, &status.conditions)
-        .map(|condition| event(subject, uid.clone(), condition, now))
-        .collect();
+    let mut events = changes(
+        subject,
+        uid.as_deref(),
+        &before.conditions,
+        &status.conditions,
+        now,
+    );
+    if let (Some(revision), Some(not_after)) = (status.revision, status.not_after)
+        && before.revision.is_none_or(|known| known < revision)
+    {
+        let serial = status.serial_number.as_deref().unwrap_or_default();
+        events.insert(0, issued_event(subject, uid, revision, serial, not_after, now));
+    }
     Some(Report {
         status: Status::Certificate(Box::new(status)),
         events,
@@ -175,7 +185,7 @@ fn readiness(
     if issued.expired(world.now) {
         return no(
             Reason::Expired,
-            format!("the certificate ended at {}", issued.not_after),
+            format!("the certificate ended at {:.0}", issued.not_after),
         );
     }
     if let Some(view) = world
@@ -190,13 +200,13 @@ fn readiness(
         && lives_too_short(issued, plan.renew)
     {
         let message = format!(
-            "the certificate is in use until {}; it lives shorter than spec.renewBefore and is renewed at two thirds of \
+            "the certificate is in use until {:.0}; it lives shorter than spec.renewBefore and is renewed at two thirds of \
              its life",
             issued.not_after
         );
         return (ConditionStatus::True, Reason::ShortLived, message);
     }
-    let message = format!("the certificate is in use until {}", issued.not_after);
+    let message = format!("the certificate is in use until {:.0}", issued.not_after);
     (ConditionStatus::True, Reason::UpToDate, message)
 }
 
@@ -383,9 +393,25 @@ fn issuer(
     if status == before {
         return None;
     }
-    let events = changed_reasons(&before.conditions, &status.conditions)
-        .map(|condition| event(subject, uid.clone(), condition, now))
-        .collect();
+    let mut events = changes(
+        subject,
+        uid.as_deref(),
+        &before.conditions,
+        &status.conditions,
+        now,
+    );
+    if let Some(identity) = &status.identity
+        && before
+            .identity
+            .as_ref()
+            .is_none_or(|known| known.revision < identity.revision)
+    {
+        let (revision, not_after) = (identity.revision, identity.not_after);
+        events.insert(
+            0,
+            issued_event(subject, uid, revision, &identity.serial_number, not_after, now),
+        );
+    }
     Some(Report {
         status: Status::Issuer(Box::new(status)),
         events,
@@ -457,18 +483,18 @@ fn identity_readiness(
         );
     };
     if issued.expired(world.now) {
-        let message = format!("the CMP identity ended at {}", issued.not_after);
+        let message = format!("the CMP identity ended at {:.0}", issued.not_after);
         return (ConditionStatus::False, Reason::Expired, message);
     }
     if world.now > issued.not_before + issued.life() / 3 * 2 {
         let message = format!(
-            "the CMP identity ends at {} and was not renewed in time",
+            "the CMP identity ends at {:.0} and was not renewed in time",
             issued.not_after
         );
         return (ConditionStatus::True, Reason::IdentityLate, message);
     }
     let message = format!(
-        "the CMP identity {} is in use until {}",
+        "the CMP identity {} is in use until {:.0}",
         issued.subject, issued.not_after
     );
     (ConditionStatus::True, Reason::IdentityReady, message)
@@ -480,37 +506,89 @@ fn is_ready(conditions: &[Condition]) -> bool {
         .any(|c| c.kind == "Ready" && c.status == ConditionStatus::True)
 }
 
-/// Conditions whose status or reason is new.
-fn changed_reasons<'a>(
-    before: &'a [Condition],
-    after: &'a [Condition],
-) -> impl Iterator<Item = &'a Condition> {
-    after.iter().filter(|new| {
-        !before
+/// Events for conditions whose status or reason is new. What was told when it happened (a failure, an issuance) and what
+/// two conditions say alike is told once.
+fn changes(
+    subject: &Subject,
+    uid: Option<&str>,
+    before: &[Condition],
+    after: &[Condition],
+    now: Timestamp,
+) -> Vec<Event> {
+    let mut told: Vec<Reason> = Vec::new();
+    let mut events = Vec::new();
+    for new in after {
+        let known = before.iter().find(|old| old.kind == new.kind);
+        let same = known.is_some_and(|old| old.status == new.status && old.reason == new.reason);
+        let reason = Reason::ALL
             .iter()
-            .any(|old| old.kind == new.kind && old.status == new.status && old.reason == new.reason)
-    })
+            .copied()
+            .find(|reason| reason.as_str() == new.reason);
+        let Some(reason) =
+            reason.filter(|reason| !same && !told_elsewhere(*reason) && !told.contains(reason))
+        else {
+            continue;
+        };
+        told.push(reason);
+        let fine = matches!(
+            reason,
+            Reason::Pending | Reason::Issuing | Reason::IssuerNotReady | Reason::NoIdentity | Reason::Ready
+        );
+        events.push(Event {
+            kind: subject.kind(),
+            object: subject.key().clone(),
+            uid: uid.map(ToOwned::to_owned),
+            severity: if fine { Severity::Normal } else { Severity::Warning },
+            reason,
+            message: new.message.clone(),
+            time: now,
+        });
+    }
+    events
 }
 
-fn event(subject: &Subject, uid: Option<String>, condition: &Condition, now: Timestamp) -> Event {
-    let reason = Reason::ALL
-        .iter()
-        .copied()
-        .find(|r| r.as_str() == condition.reason)
-        .unwrap_or(Reason::UpToDate);
-    let good = condition.status == ConditionStatus::True || reason == Reason::UpToDate;
-    let severity = if good && reason != Reason::IdentityLate {
-        Severity::Normal
-    } else {
-        Severity::Warning
-    };
-    Event {
-        kind: subject.kind(),
-        object: subject.key().clone(),
-        uid,
-        severity,
+/// Reasons that are told with what happened, and those that say that all is well.
+fn told_elsewhere(reason: Reason) -> bool {
+    matches!(
         reason,
-        message: format!("{}: {}", condition.kind, condition.message),
+        Reason::UpToDate
+            | Reason::IdentityReady
+            | Reason::IdentityPending
+            | Reason::Rejected
+            | Reason::Untrusted
+            | Reason::Misconfigured
+            | Reason::Unavailable
+            | Reason::Fighting
+            | Reason::BackingOff
+    )
+}
+
+fn issued_event(
+    subject: &Subject,
+    uid: Option<String>,
+    revision: u64,
+    serial: &str,
+    not_after: Timestamp,
+    now: Timestamp,
+) -> Event {
+    let reason = if revision == 1 {
+        Reason::Issued
+    } else {
+        Reason::Renewed
+    };
+    let what = match subject {
+        Subject::Certificate(_) => "certificate",
+        Subject::Identity(_) => "CMP identity",
+    };
+    let message = format!("{what} {serial}, revision {revision}, is in use until {not_after:.0}");
+    let (kind, object) = (subject.kind(), subject.key().clone());
+    Event {
+        kind,
+        object,
+        uid,
+        severity: Severity::Normal,
+        reason,
+        message,
         time: now,
     }
 }

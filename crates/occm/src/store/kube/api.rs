@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::client::ConfigExt;
 use serde::de::DeserializeOwned;
 use tower::util::BoxCloneSyncService;
@@ -254,11 +254,6 @@ impl Api {
         let offset = server.duration_since(self.clock.now());
         let millis = i64::try_from(offset.as_millis()).unwrap_or(UNKNOWN);
         self.offset_millis.store(millis, Ordering::Relaxed);
-    }
-
-    /// Our clock.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 }
 

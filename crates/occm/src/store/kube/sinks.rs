@@ -16,7 +16,7 @@ use crate::store::kube::feed::{Gate, Ours, Report, Shared, last};
 use crate::store::kube::follow::{Sink, Told, Watched};
 use crate::store::kube::wire::{ConfigMap, FullSecret, HashedSecret, Meta, MetaOnly};
 use crate::store::kube::write::subject_of;
-use crate::store::{Broken, Change, ContentHash, InputFacts, RecordSeen, Seen, StoreError, Subject, Version};
+use crate::store::{Broken, Change, ContentHash, InputFacts, RecordSeen, Seen, StoreError, Subject};
 
 /// Refusals in a row after which a list counts as one that we may not read.
 const MAX_REFUSALS: u32 = 4;

@@ -1,0 +1,423 @@
+//! The store as one process sees it: the store in memory, with time and faults in between.
+//!
+//! It obeys the contract of the seam: a write happens or not, a conflict changes nothing, an unavailable store leaves it
+//! open, and a watch tells everything in the end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::object::{Kind, ObjectKey};
+use crate::model::plan::InputRef;
+use crate::sim::faults::Fault;
+use crate::sim::history::{ActNote, By, OutputNote};
+use crate::sim::world::World;
+use crate::store::{
+    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreError, StoreResult,
+    Subject, Version,
+};
+
+/// The store as a process sees it.
+pub(crate) struct SimStore {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: usize,
+}
+
+/// How long a reader may see the state before the last one.
+const STALE: SignedDuration = SignedDuration::from_secs(10);
+
+fn unavailable(what: &str) -> StoreError {
+    StoreError::Unavailable(what.to_owned(), "no answer".to_owned())
+}
+
+impl SimStore {
+    /// A read: takes time; the store may be down.
+    fn read<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        read: impl FnOnce(&Arc<World>) -> StoreResult<T> + Send + 'static,
+    ) -> BoxFuture<'static, StoreResult<T>> {
+        let there = self.world.latency();
+        self.world
+            .call(self.process, step, there, move |world| {
+                let back = world.latency();
+                if is_down(world) {
+                    return (Err(unavailable(step)), SignedDuration::from_secs(2));
+                }
+                (read(world), back)
+            })
+            .boxed()
+    }
+
+    /// A write: noted as an act of the process, and it may fail in every way that the contract allows.
+    fn write<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        conflicts: bool,
+        write: impl FnOnce(&Arc<World>) -> StoreResult<T> + Send + 'static,
+    ) -> BoxFuture<'static, StoreResult<T>> {
+        let (there, process, at) = (self.world.latency(), self.process, self.world.now());
+        self.world.history().acts.push(ActNote { at, process, what: step });
+        self.world
+            .call(process, step, there, move |world| {
+                let back = world.latency();
+                if is_down(world) || world.strikes(Fault::WriteLost, 0.003) {
+                    return (Err(unavailable(step)), SignedDuration::from_secs(2));
+                }
+                if conflicts && world.strikes(Fault::StoreConflict, 0.004) {
+                    return (Err(StoreError::Conflict(step.to_owned())), back);
+                }
+                let written = write(world);
+                world.history().writes += 1;
+                if written.is_ok() && world.strikes(Fault::WriteUnanswered, 0.003) {
+                    return (Err(unavailable(step)), SignedDuration::from_secs(2));
+                }
+                (written, back)
+            })
+            .boxed()
+    }
+
+    fn write_secret(
+        &self,
+        step: &'static str,
+        key: ObjectKey,
+        write: impl FnOnce(&Arc<World>) -> StoreResult<SecretFacts> + Send + 'static,
+    ) -> BoxFuture<'static, StoreResult<SecretFacts>> {
+        let process = self.process;
+        self.write(step, true, move |world| {
+            let written = write(world)?;
+            note_output(world, By::Process(process), &key);
+            answer_in_a_fight(world, &key);
+            Ok(written)
+        })
+    }
+}
+
+fn is_down(world: &World) -> bool {
+    let now = world.now();
+    world.moving().store_down_until.is_some_and(|until| until > now)
+}
+
+/// Notes how an output is now.
+pub(crate) fn note_output(world: &World, by: By, key: &ObjectKey) {
+    let (at, state) = (world.now(), world.output_data(key));
+    let (data, revision) = state.map_or((None, None), |(data, revision)| (Some(data), revision));
+    let mut history = world.history();
+    let text = match (&data, revision) {
+        (None, _) => format!("Secret {key} by {by:?}: gone"),
+        (Some(_), Some(revision)) => format!("Secret {key} by {by:?}: revision {revision}"),
+        (Some(_), None) => format!("Secret {key} by {by:?}: without revision"),
+    };
+    history.tell(at, None, text);
+    history.outputs.entry(key.clone()).or_default().push(OutputNote { at, by, data, revision });
+}
+
+/// A writer that fights with us answers our write.
+fn answer_in_a_fight(world: &Arc<World>, key: &ObjectKey) {
+    let now = world.now();
+    let fight = world.moving().fights.get(key).filter(|fight| fight.until > now).cloned();
+    let Some(fight) = fight else { return };
+    let (later, key) = (Arc::clone(world), key.clone());
+    world.clockwork.run_after(fight.answer_after, move || {
+        later.people.edit_secret(&key, "sidecar-operator", |secret| {
+            let first = secret.data.keys().next().cloned();
+            if let Some(first) = first {
+                secret.data.insert(first, pki::Secret::new(b"mine".to_vec()));
+            }
+        });
+        note_output(&later, By::People, &key);
+    });
+}
+
+/// The store's own answer, which in memory is there at once.
+fn at_once<T>(answer: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    answer.now_or_never().unwrap_or_else(|| Err(unavailable("the store")))
+}
+
+impl Store for SimStore {
+    fn watch(&self) -> BoxStream<'static, Change> {
+        let inner = Some(self.world.store.watch());
+        let (world, process) = (Arc::clone(&self.world), self.process);
+        Watch { world, process, inner, coming: VecDeque::new(), told: BTreeSet::new(), alarm: None }.boxed()
+    }
+
+    fn attend(&self, inputs: BTreeSet<InputRef>, outputs: BTreeSet<ObjectKey>) {
+        self.world.store.attend(inputs, outputs);
+    }
+
+    fn read_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, StoreResult<Option<Content>>> {
+        let key = key.clone();
+        self.read("read Secret", move |world| at_once(world.store.read_secret(&key)))
+    }
+
+    fn read_input<'a>(
+        &'a self,
+        input: &'a InputRef,
+    ) -> BoxFuture<'a, StoreResult<Option<BTreeMap<String, pki::Secret>>>> {
+        let input = input.clone();
+        self.read("read input", move |world| at_once(world.store.read_input(&input)))
+    }
+
+    fn create_secret<'a>(&'a self, write: &'a SecretWrite) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        let write = write.clone();
+        self.write_secret("create Secret", write.key.clone(), move |world| at_once(world.store.create_secret(&write)))
+    }
+
+    fn update_secret<'a>(
+        &'a self,
+        write: &'a SecretWrite,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        let write = write.clone();
+        self.write_secret("update Secret", write.key.clone(), move |world| {
+            at_once(world.store.update_secret(&write, expected))
+        })
+    }
+
+    fn delete_secret<'a>(
+        &'a self,
+        key: &'a ObjectKey,
+        uid: &'a str,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<()>> {
+        let (key, uid, process) = (key.clone(), uid.to_owned(), self.process);
+        self.write("delete Secret", true, move |world| {
+            at_once(world.store.delete_secret(&key, &uid, expected))?;
+            note_output(world, By::Process(process), &key);
+            Ok(())
+        })
+    }
+
+    fn read_record<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, StoreResult<Option<RecordSeen>>> {
+        let subject = subject.clone();
+        self.read("read record", move |world| {
+            let now = at_once(world.store.read_record(&subject))?;
+            let since = world.now() - STALE;
+            let before = world.moving().before_last.get(&subject).filter(|(at, _)| *at > since).cloned();
+            match before {
+                Some((_, before)) if world.strikes(Fault::StaleRead, 0.05) => Ok(Some(before)),
+                _ => Ok(now),
+            }
+        })
+    }
+
+    fn write_record<'a>(
+        &'a self,
+        subject: &'a Subject,
+        bytes: &'a pki::Secret,
+        expected: Option<Version>,
+    ) -> BoxFuture<'a, StoreResult<Version>> {
+        let (subject, bytes, process) = (subject.clone(), bytes.clone(), self.process);
+        self.write("write record", true, move |world| {
+            let before = at_once(world.store.read_record(&subject))?;
+            let version = at_once(world.store.write_record(&subject, &bytes, expected))?;
+            if let Some(before) = before {
+                let now = world.now();
+                world.moving().before_last.insert(subject.clone(), (now, before));
+            }
+            world.history().record(world.now(), By::Process(process), &subject, Some(bytes.expose()));
+            Ok(version)
+        })
+    }
+
+    fn delete_record<'a>(&'a self, subject: &'a Subject, expected: Version) -> BoxFuture<'a, StoreResult<()>> {
+        let (subject, process) = (subject.clone(), self.process);
+        self.write("delete record", true, move |world| {
+            at_once(world.store.delete_record(&subject, expected))?;
+            world.moving().before_last.remove(&subject);
+            world.history().record(world.now(), By::Process(process), &subject, None);
+            Ok(())
+        })
+    }
+
+    fn write_status<'a>(&'a self, object: &'a ObjectKey, status: &'a Status) -> BoxFuture<'a, StoreResult<()>> {
+        let (object, status) = (object.clone(), status.clone());
+        self.write("write status", false, move |world| at_once(world.store.write_status(&object, &status)))
+    }
+
+    fn set_finalizer<'a>(&'a self, object: &'a ObjectKey, present: Presence) -> BoxFuture<'a, StoreResult<()>> {
+        let object = object.clone();
+        self.write("set finalizer", false, move |world| at_once(world.store.set_finalizer(&object, present)))
+    }
+
+    fn annotate<'a>(
+        &'a self,
+        kind: Kind,
+        object: &'a ObjectKey,
+        annotations: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, StoreResult<()>> {
+        let (object, annotations) = (object.clone(), annotations.clone());
+        self.write("annotate", false, move |world| at_once(world.store.annotate(kind, &object, &annotations)))
+    }
+
+    fn emit<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
+        let subject = match event.kind {
+            Kind::Issuer => Subject::Identity(event.object.clone()),
+            Kind::Certificate => Subject::Certificate(event.object.clone()),
+        };
+        let (text, process) = (format!("Event {}: {}", event.reason, event.message), self.process);
+        self.world
+            .call(process, "emit Event", self.world.latency(), move |world| {
+                world.history().tell(world.now(), Some(subject), text);
+                ((), SignedDuration::ZERO)
+            })
+            .boxed()
+    }
+
+    fn clock_offset(&self) -> Option<SignedDuration> {
+        let moving = self.world.moving();
+        moving.standings.get(self.process).map(|standing| -standing.offset)
+    }
+}
+
+/// A watch that is late, and lost at times.
+struct Watch {
+    world: Arc<World>,
+    process: usize,
+    inner: Option<BoxStream<'static, Change>>,
+    coming: VecDeque<(Timestamp, Change)>,
+    told: BTreeSet<Told>,
+    alarm: Option<Timestamp>,
+}
+
+/// What a watch has told the existence of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Issuer(ObjectKey),
+    Certificate(ObjectKey),
+    Secret(ObjectKey),
+    Input(InputRef),
+    Record(Subject),
+}
+
+impl Told {
+    fn of(change: &Change) -> Option<(Self, bool)> {
+        Some(match change {
+            Change::Issuer(key, now) => (Self::Issuer(key.clone()), now.is_some()),
+            Change::Certificate(key, now) => (Self::Certificate(key.clone()), now.is_some()),
+            Change::Secret(key, now) => (Self::Secret(key.clone()), now.is_some()),
+            Change::Input(input, now) => (Self::Input(input.clone()), now.is_some()),
+            Change::Record(subject, now) => (Self::Record(subject.clone()), now.is_some()),
+            Change::Synced => return None,
+        })
+    }
+
+    fn gone(self) -> Change {
+        match self {
+            Self::Issuer(key) => Change::Issuer(key, None),
+            Self::Certificate(key) => Change::Certificate(key, None),
+            Self::Secret(key) => Change::Secret(key, None),
+            Self::Input(input) => Change::Input(input, None),
+            Self::Record(subject) => Change::Record(subject, None),
+        }
+    }
+}
+
+impl Watch {
+    fn lag(&self) -> SignedDuration {
+        let now = self.world.now();
+        let mut moving = self.world.moving();
+        let late = moving.standings.get(self.process).and_then(|s| s.watch_late).filter(|(until, _)| *until > now);
+        match late {
+            Some((_, by)) => by,
+            None => SignedDuration::from_micros(moving.chances.latency.between(300, 40_000)),
+        }
+    }
+
+    /// Takes what the store has told into the line of what is coming.
+    fn take_in(&mut self, context: &mut Context<'_>) {
+        while let Some(inner) = &mut self.inner {
+            match inner.poll_next_unpin(context) {
+                Poll::Ready(Some(change)) => self.put(change),
+                Poll::Ready(None) => self.inner = None,
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    fn put(&mut self, change: Change) {
+        let at = self.world.now() + self.lag();
+        let at = self.coming.back().map_or(at, |(last, _)| at.max(*last));
+        self.coming.push_back((at, change));
+    }
+
+    /// Lists everything again, and tells what has gone in the meantime.
+    fn list_again(&mut self) {
+        let mut inner = self.world.store.watch();
+        let mut listed = Vec::new();
+        while let Some(Some(change)) = inner.next().now_or_never() {
+            let last = matches!(change, Change::Synced);
+            listed.push(change);
+            if last {
+                break;
+            }
+        }
+        let there: BTreeSet<Told> = listed.iter().filter_map(Told::of).filter(|t| t.1).map(|t| t.0).collect();
+        let gone: Vec<Told> = self.told.difference(&there).cloned().collect();
+        for told in gone {
+            self.put(told.gone());
+        }
+        for change in listed {
+            self.put(change);
+        }
+        self.inner = Some(inner);
+    }
+
+    fn lost(&mut self) -> Option<Timestamp> {
+        self.world.moving().standings.get(self.process).and_then(|s| s.watch_lost)
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        if self.alarm != Some(at) {
+            self.alarm = Some(at);
+            self.world.clockwork.run_after(at.duration_since(self.world.now()), || {});
+        }
+    }
+}
+
+impl Stream for Watch {
+    type Item = Change;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Change>> {
+        let now = self.world.now();
+        if let Some(until) = self.lost() {
+            if until > now {
+                self.inner = None;
+                self.coming.clear();
+                self.wake_at(until);
+                return Poll::Pending;
+            }
+            if self.inner.is_none() {
+                self.list_again();
+            }
+            if let Some(standing) = self.world.moving().standings.get_mut(self.process) {
+                standing.watch_lost = None;
+            }
+        }
+        self.take_in(context);
+        match self.coming.front().map(|(at, _)| *at) {
+            Some(at) if at <= now => {
+                let Some((_, change)) = self.coming.pop_front() else { return Poll::Pending };
+                if let Some((told, there)) = Told::of(&change) {
+                    if there {
+                        self.told.insert(told);
+                    } else {
+                        self.told.remove(&told);
+                    }
+                }
+                Poll::Ready(Some(change))
+            }
+            Some(at) => {
+                self.wake_at(at);
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        }
+    }
+}
