@@ -2,12 +2,20 @@
 //!
 //! Reading goes through the `der` crate's checked reader. Whole fields are kept as raw slices wherever a signature or a
 //! comparison is made over the bytes as they were received, because decoding and encoding again may change them.
+//!
+//! Writing is a handful of functions that put finished pieces together. What we write is small and fixed: names,
+//! requests, extensions and algorithm identifiers. A derived encoder would need a type for each of them, and the types
+//! could not hold the raw slices.
+//!
+//! Not here: BER. Certificates and requests are DER by definition (RFC 5280, 4.1); a message envelope that is not is
+//! the business of the protocol crate.
 
 use der::asn1::ObjectIdentifier;
 use der::{Header, Reader, SliceReader, Tag};
 
 use crate::error::{Error, Input};
 
+// Tag octets of the universal class that we write (X.680, table 1); bit 6 is set where the value is constructed.
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
@@ -17,16 +25,23 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
 
 /// Tag octet of a primitive context-specific field `[number]`.
+///
+/// Used for `IMPLICIT` strings and integers, such as the alternatives of `GeneralName`.
 pub(crate) const fn context(number: u8) -> u8 {
     0x80 | number
 }
 
 /// Tag octet of a constructed context-specific field `[number]`.
+///
+/// Used for every `EXPLICIT` field, and for `IMPLICIT` sequences and sets.
 pub(crate) const fn context_constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
 /// One DER value: tag, shortest length, contents (X.690, 8.1 and 10.1).
+///
+/// All tags we use are below 31, so one octet holds the tag. Implicit tagging keeps the contents and replaces the tag
+/// (X.690, 8.14.3), so an `IMPLICIT` string needs nothing else than this.
 pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(contents.len().saturating_add(6));
     out.push(tag);
@@ -46,11 +61,15 @@ pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
 }
 
 /// One constructed DER value made of finished parts.
+///
+/// The parts are complete values; their order is the caller's, also for a `SET OF`, which DER wants sorted.
 pub(crate) fn constructed(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     tlv(tag, &parts.concat())
 }
 
 /// `OBJECT IDENTIFIER`.
+///
+/// The identifier's own bytes are its DER contents already (X.690, 8.19).
 pub(crate) fn oid(oid: &ObjectIdentifier) -> Vec<u8> {
     tlv(OBJECT_IDENTIFIER, oid.as_bytes())
 }
@@ -62,6 +81,9 @@ pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
 
 /// Runs `read` over all of `bytes`; left-over bytes are an error. Every decoding error becomes [`Error::Malformed`]
 /// with the DER reader's reason, which names tags and positions but no contents.
+///
+/// The reader counts lengths before it hands out a slice, and nesting is limited to 64 levels, so neither a length that
+/// lies nor a deeply nested value does harm.
 pub(crate) fn read_all<'a, T>(
     input: Input,
     bytes: &'a [u8],
@@ -77,6 +99,8 @@ pub(crate) fn read_all<'a, T>(
 }
 
 /// Reads one value with its tag and gives the contents.
+///
+/// Indefinite lengths and lengths that are not the shortest are refused by the reader (X.690, 10.1).
 pub(crate) fn any<'a>(reader: &mut SliceReader<'a>) -> der::Result<(Tag, &'a [u8])> {
     let header: Header = reader.decode()?;
     Ok((header.tag(), reader.read_slice(header.length())?))
@@ -90,6 +114,8 @@ pub(crate) fn contents<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Resul
 }
 
 /// Reads one value if it has `tag`.
+///
+/// At the end of the enclosing value there is none, which is no error: optional fields come last.
 pub(crate) fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Option<&'a [u8]>> {
     if reader.is_finished() || Tag::peek(reader)? != tag {
         return Ok(None);
@@ -106,6 +132,7 @@ pub(crate) fn context_tag(number: u32, constructed: bool) -> Tag {
 }
 
 /// Splits the length of one DER value off the front of `bytes`; `None` if there is no complete value.
+/// The value is not looked into. This is how concatenated certificates are cut apart.
 pub(crate) fn first_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut reader = SliceReader::new(bytes).ok()?;
     let value = reader.tlv_bytes().ok()?;

@@ -1,4 +1,16 @@
 //! Certificate requests (PKCS#10, RFC 2986).
+//!
+//! ```text
+//! CertificationRequest     ::= SEQUENCE { certificationRequestInfo, signatureAlgorithm, signature }
+//! CertificationRequestInfo ::= SEQUENCE {
+//!     version        INTEGER { v1(0) },
+//!     subject        Name,
+//!     subjectPKInfo  SubjectPublicKeyInfo,
+//!     attributes     [0] Attributes }          -- RFC 2986, 4.1
+//! ```
+//!
+//! The signature is the proof that the requester has the private key; it proves nothing about the names. CMP has a format
+//! of its own (CRMF); PKCS#10 travels in `p10cr`, and is what people have in files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +32,20 @@ use crate::template::{CertificateTemplate, ExtendedKeyUsage, KeyUsages, San};
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 /// A certificate request: somebody's wish, signed with the key that is to be certified. Cloning is cheap.
+///
+/// ```
+/// use pki::{CertificateRequest, CertificateTemplate, KeyAlgorithm, PrivateKey};
+///
+/// # fn main() -> pki::Result<()> {
+/// let key = PrivateKey::generate(KeyAlgorithm::EcP384)?;
+/// let template = CertificateTemplate::new("CN=a,O=Lab".parse()?);
+/// let pem = CertificateRequest::create(&template, &key)?.to_pem();
+/// let request = CertificateRequest::from_pem(pem.as_bytes())?;
+/// request.verify()?;
+/// assert_eq!(request.subject(), &template.subject);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct CertificateRequest(Arc<Inner>);
 
@@ -39,6 +65,10 @@ impl CertificateRequest {
     /// Makes a request for `template` and signs it with `key` in the key's default algorithm.
     ///
     /// The duration is left out: PKCS#10 cannot ask for one.
+    ///
+    /// # Errors
+    ///
+    /// Only if the cryptographic library fails, or the template is larger than any request may be.
     pub fn create(template: &CertificateTemplate, key: &PrivateKey) -> Result<Self, Error> {
         let attributes = match template.extensions_der() {
             // extensionRequest (RFC 2985, 5.4.2): SEQUENCE { type, SET { Extensions } }
@@ -96,6 +126,8 @@ impl CertificateRequest {
     }
 
     /// Reads one request in PEM.
+    ///
+    /// Both labels are read: `CERTIFICATE REQUEST` (RFC 7468, 7) and the older `NEW CERTIFICATE REQUEST`.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         check_size(Input::Request, pem, 2 * MAX_REQUEST_BYTES)?;
         let labels = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
@@ -103,6 +135,10 @@ impl CertificateRequest {
     }
 
     /// Checks that the request was signed with the key it names: proof that the requester has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadSignature`]; [`Error::Unsupported`] for algorithms that are not checked, which proves nothing either.
     pub fn verify(&self) -> Result<(), Error> {
         let info = self.der().get(self.0.info.clone()).unwrap_or_default();
         let algorithm = self.signature_algorithm()?;
@@ -157,6 +193,8 @@ impl CertificateRequest {
     }
 
     /// DER of the wished `Extensions`, if any.
+    ///
+    /// As received, for a CA that copies them; what it may copy is its own decision.
     pub fn extensions_der(&self) -> Option<&[u8]> {
         self.0.extensions_der.as_deref()
     }
@@ -229,6 +267,9 @@ fn read_info<'a>(reader: &mut SliceReader<'a>) -> der::Result<Info<'a>> {
 }
 
 /// The first extensionRequest; other attributes (challenge password and the like) are passed over.
+///
+/// `Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET OF ANY }`, and for this type one value, the
+/// `Extensions` (RFC 2985, 5.4.2).
 fn read_attributes<'a>(reader: &mut SliceReader<'a>) -> der::Result<Option<&'a [u8]>> {
     let mut extensions = None;
     while !reader.is_finished() {

@@ -2,10 +2,15 @@
 //!
 //! SHA-1 is here for key identifiers (RFC 5280, 4.2.1.2, method 1) and old MAC settings of installed CAs; nothing is
 //! ever signed with it.
+//!
+//! Small inputs only: everything here is in memory already. Files that are hashed as they stream by are not the
+//! business of this crate, which does no I/O.
 
 use aws_lc_rs::digest;
 
 /// A hash function of the SHA family.
+///
+/// The three of SHA-2 are what RFC 9481, 2.1, lists for signatures and MACs of CMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashAlgorithm {
     /// SHA-1, 20 bytes. Only for identifiers and legacy MACs.
@@ -41,11 +46,15 @@ impl HashAlgorithm {
 }
 
 /// SHA-1 of `bytes`.
+///
+/// For key identifiers only, where nothing depends on collisions being hard to find.
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     fixed(HashAlgorithm::Sha1, bytes)
 }
 
 /// SHA-256 of `bytes`.
+///
+/// For fingerprints, content hashes and everything else that has no reason to be different.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     fixed(HashAlgorithm::Sha256, bytes)
 }
@@ -61,6 +70,10 @@ pub fn sha512(bytes: &[u8]) -> [u8; 64] {
 }
 
 /// Lower-case hexadecimal form, two digits a byte, no separators.
+///
+/// ```
+/// assert_eq!(pki::digest::hex(&[0x0a, 0xff]), "0aff");
+/// ```
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',

@@ -1,4 +1,13 @@
 //! Files with several certificates: reading what people have, writing what servers want.
+//!
+//! ```text
+//!  PEM blocks, junk between ──┐
+//!  DER, one or several ───────┼──► parse_certificates ──► order_bundle ──► to_pem_bundle, merged_bundle
+//!  PKCS#7, PEM or DER ────────┘
+//! ```
+//!
+//! Nothing in here trusts anything. A file becomes a set of anchors only when somebody says so, see
+//! [`crate::Anchors`].
 
 use der::{Reader, SliceReader, Tag};
 
@@ -18,6 +27,12 @@ const SIGNED_DATA: const_oid::ObjectIdentifier =
     const_oid::ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 
 /// Reads all certificates of a file: PEM blocks with any text around them, one or several DER certificates, or the
+///
+/// ```
+/// let error = pki::parse_certificates(b"hello").unwrap_err();
+/// assert_eq!(error.to_string(), "certificate bundle is malformed: neither PEM nor complete DER certificates");
+/// ```
+///
 /// certificates of a PKCS#7 file in PEM or DER. The order is kept; a certificate that is there twice is given once.
 ///
 /// Blocks that are no certificates (keys, requests) are passed over, so that a combined file can be read.
@@ -66,6 +81,7 @@ pub(crate) fn block_certificates(block: &pem::Block) -> Result<Vec<Certificate>,
 /// Writes certificates as PEM, one after the other, in the given order.
 ///
 /// The usual contents of `tls.crt`: the certificate first, then its chain (RFC 8446, 4.4.2).
+/// Every block ends with a newline, so that bundles can be put one after the other.
 pub fn to_pem_bundle<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
     certificates.into_iter().map(Certificate::to_pem).collect()
 }
@@ -75,6 +91,8 @@ pub fn to_pem_bundle<'a>(certificates: impl IntoIterator<Item = &'a Certificate>
 ///
 /// If several could be first, the first of them in the given order is taken. Nothing is trusted or verified for
 /// validity. An empty bundle stays empty.
+///
+/// Many tools write chains upside down, and servers that send them so are refused by strict clients (RFC 5246, 7.4.2).
 pub fn order_bundle(certificates: &[Certificate]) -> Vec<Certificate> {
     let issued_another = |candidate: &Certificate| {
         certificates
@@ -91,6 +109,8 @@ pub fn order_bundle(certificates: &[Certificate]) -> Vec<Certificate> {
 }
 
 /// The certificate and its chain as one PEM file. The root is left out: whoever verifies has it or must not trust it.
+///
+/// The pool may have any order, and may hold certificates that have nothing to do with it.
 pub fn merged_bundle(certificate: &Certificate, pool: &[Certificate]) -> String {
     let chain = build_chain(certificate, pool);
     let sent = chain
@@ -141,6 +161,8 @@ impl Found {
 }
 
 /// A `ContentInfo` starts with an identifier, a certificate with a sequence.
+///
+/// Both are sequences, so one must look inside; neither can be taken for the other.
 fn is_pkcs7(der: &[u8]) -> bool {
     let starts_with_oid = |r: &mut SliceReader<'_>| {
         let contents = asn1::contents(r, Tag::Sequence)?;

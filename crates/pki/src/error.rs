@@ -2,11 +2,17 @@
 //!
 //! Variants say *what* failed and *which kind* of input it was. The input itself is never part of an error: it may
 //! hold a secret, and it may come from a peer that would like to write into our log.
+//!
+//! There is one type for the crate, because callers do the same with all of them: show the text, and take the class from
+//! where they were (a setting is misconfigured, a peer's bytes are untrusted). Path verification is different, there the
+//! reason itself is acted upon, so it has a type of its own: [`crate::ChainError`].
 
 use std::borrow::Cow;
 use std::fmt;
 
 /// The kind of input an [`Error`] is about.
+///
+/// The word that `Display` gives begins most messages, so that "private key is malformed" needs no context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {
@@ -53,6 +59,8 @@ impl fmt::Display for Input {
 }
 
 /// Everything that can go wrong in this crate, except path verification (see [`crate::ChainError`]).
+///
+/// Comparable, so that tests and callers can ask for a variant and its fields instead of searching in texts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -153,6 +161,8 @@ impl Error {
 }
 
 /// Refuses `bytes` that are longer than `limit`, before anybody parses them.
+///
+/// Every decoder of this crate begins with it. The limits are far above anything real and far below anything that hurts.
 pub(crate) fn check_size(input: Input, bytes: &[u8], limit: usize) -> Result<(), Error> {
     if bytes.len() > limit {
         return Err(Error::TooLarge {

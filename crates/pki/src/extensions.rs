@@ -1,4 +1,16 @@
 //! The X.509 extensions this program writes and understands (RFC 5280, 4.2).
+//!
+//! ```text
+//! Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension
+//! Extension  ::= SEQUENCE {
+//!     extnID     OBJECT IDENTIFIER,
+//!     critical   BOOLEAN DEFAULT FALSE,
+//!     extnValue  OCTET STRING }            -- DER of the extension's own type; RFC 5280, 4.1
+//! ```
+//!
+//! Certificates and requests share the format, so both read it here. An extension that we know must be readable: a
+//! damaged key usage is not "no key usage". Extensions that we do not know are listed and passed over; whether they
+//! forbid to use the certificate is decided where paths are verified.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,6 +27,12 @@ use crate::template::{ExtendedKeyUsage, ForeignKind, KeyUsage, KeyUsages, San};
 const MAX_ENTRIES: usize = 1000;
 
 /// `BasicConstraints` (RFC 5280, 4.2.1.9).
+///
+/// ```text
+/// BasicConstraints ::= SEQUENCE {
+///     cA                 BOOLEAN DEFAULT FALSE,
+///     pathLenConstraint  INTEGER (0..MAX) OPTIONAL }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BasicConstraints {
     /// May the key sign certificates?
@@ -24,6 +42,8 @@ pub struct BasicConstraints {
 }
 
 /// What a list of extensions says.
+///
+/// `None` is "the extension is not there", which for most of them means "no restriction".
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extensions {
     pub(crate) sans: Vec<San>,
@@ -40,6 +60,9 @@ pub(crate) struct Extensions {
 }
 
 /// Extensions whose meaning is enforced by path verification; others must not be critical (RFC 5280, 4.2).
+///
+/// The same list as rustls-webpki's and the two key identifiers, which only help to find issuers. Policies are not in
+/// it: a CA that marks them critical asks for a policy check that nobody here makes.
 const UNDERSTOOD: [ObjectIdentifier; 8] = [
     rfc5280::ID_CE_BASIC_CONSTRAINTS,
     rfc5280::ID_CE_KEY_USAGE,
@@ -53,6 +76,10 @@ const UNDERSTOOD: [ObjectIdentifier; 8] = [
 
 impl Extensions {
     /// Reads the contents of `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension`.
+    ///
+    /// # Errors
+    ///
+    /// An extension that is there twice (RFC 5280, 4.2), or one of those below that cannot be read; the error names it.
     pub(crate) fn read(input: Input, contents: &[u8]) -> Result<Self, Error> {
         let list = asn1::read_all(input, contents, |reader| {
             let mut list = Vec::new();
@@ -74,6 +101,8 @@ impl Extensions {
     }
 
     /// The first critical extension that nothing here understands.
+    ///
+    /// The order is the certificate's, so the same certificate always gives the same error.
     pub(crate) fn unknown_critical(&self) -> Option<ObjectIdentifier> {
         let unknown = |(oid, critical): &&(ObjectIdentifier, bool)| *critical && !UNDERSTOOD.contains(oid);
         self.present.iter().find(unknown).map(|(oid, _)| *oid)
@@ -121,6 +150,7 @@ fn read_extension<'a>(reader: &mut SliceReader<'a>) -> der::Result<(ObjectIdenti
 }
 
 /// A BOOLEAN with default FALSE. An explicit FALSE is not DER, but common, and does no harm.
+/// TRUE must be 0xff, as DER wants.
 fn read_optional_bool(reader: &mut SliceReader<'_>) -> der::Result<bool> {
     if !reader.is_finished() && Tag::peek(reader)? == Tag::Boolean {
         return reader.decode();
@@ -167,6 +197,8 @@ fn read_authority_key_id(reader: &mut SliceReader<'_>) -> der::Result<Option<Vec
 /// ```
 ///
 /// Gives the names we use and the number of the others.
+/// Others are counted rather than dropped in silence, so that "no alternative names" is never said of a certificate
+/// that has some.
 fn read_general_names(reader: &mut SliceReader<'_>) -> der::Result<(Vec<San>, usize)> {
     reader.sequence(|r| {
         let mut names = Vec::new();
@@ -202,6 +234,8 @@ fn ip_from_octets(octets: &[u8]) -> Option<San> {
 }
 
 /// An `Extension` around a DER value.
+///
+/// FALSE is the default and so is left out (X.690, 11.5).
 fn extension(oid: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
     let flag = if critical {
         asn1::tlv(asn1::BOOLEAN, &[0xff])
@@ -215,6 +249,8 @@ fn extension(oid: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
 }
 
 /// Basic constraints of a CA, without a path length.
+///
+/// The path length is the CA's business; a wish for one would be ignored by most.
 pub(crate) fn basic_constraints_ca() -> Vec<u8> {
     let value = asn1::constructed(asn1::SEQUENCE, &[&asn1::tlv(asn1::BOOLEAN, &[0xff])]);
     extension(&rfc5280::ID_CE_BASIC_CONSTRAINTS, true, &value)
@@ -255,6 +291,8 @@ pub(crate) fn extended_key_usage(purposes: &[ExtendedKeyUsage]) -> Vec<u8> {
 }
 
 /// Alternative names.
+///
+/// In the order of the template: servers and people expect the first name first.
 pub(crate) fn subject_alternative_names(sans: &[San], critical: bool) -> Vec<u8> {
     let name = |san: &San| match san {
         San::Email(text) => asn1::tlv(asn1::context(1), text.as_str().as_bytes()),

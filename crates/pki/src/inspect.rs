@@ -1,6 +1,18 @@
 //! Certificates, requests and keys as text for people, in the spirit of `openssl x509 -text`: public facts only.
 //!
 //! All text that comes from the inspected object is escaped, so it can go to a terminal.
+//!
+//! ```text
+//! Certificate:
+//!     Version: 3
+//!     Serial number: 0a1b
+//!     Signature: ECDSA with SHA-256
+//!     Issuer: CN=Lab Issuing CA,O=Lab
+//!     ...
+//! ```
+//!
+//! The text is for people and may change; programs ask the objects. Of a private key only what its public half says is
+//! shown, so the output can go into a ticket.
 
 use std::fmt::Write as _;
 
@@ -17,6 +29,8 @@ use crate::template::{ExtendedKeyUsage, KeyUsages, San};
 use crate::{MAX_PRIVATE_KEY_BYTES, encoding};
 
 /// Text about everything in a file: certificates (PEM, DER, PKCS#7), certificate requests, private keys.
+///
+/// Blocks come out in the order of the file, one text after the other, an empty line between them.
 ///
 /// # Errors
 ///
@@ -51,6 +65,8 @@ pub fn file(bytes: &[u8]) -> Result<String, Error> {
 }
 
 /// DER does not say what it is; the first reading that fits is taken.
+///
+/// The readings exclude each other: each has its own shape from the second level on.
 fn der(bytes: &[u8]) -> Result<String, Error> {
     if let Ok(found) = CertificateRequest::from_der(bytes) {
         return Ok(request(&found));
@@ -72,6 +88,8 @@ fn der(bytes: &[u8]) -> Result<String, Error> {
 }
 
 /// Text about a certificate.
+///
+/// Every extension is listed by name, also those whose contents are not shown.
 pub fn certificate(certificate: &Certificate) -> String {
     let mut text = Text::new("Certificate");
     text.line("Version", certificate.version());
@@ -126,6 +144,8 @@ pub fn request(request: &CertificateRequest) -> String {
 }
 
 /// Text about a private key: its public half.
+///
+/// The hash of the public key is the same as in the text about its certificate, which is how one finds them together.
 pub fn private_key(key: &PrivateKey) -> String {
     let mut text = Text::new("Private key");
     text.key(key.public_key());
@@ -147,6 +167,8 @@ fn signature(algorithm: Result<SignatureAlgorithm, Error>) -> String {
 }
 
 /// A title and indented lines below it.
+///
+/// Every value comes through `Display` of a type that escapes: names, alternative names, identifiers.
 struct Text(String);
 
 impl Text {

@@ -6,6 +6,16 @@
 //!
 //! [`PrivateKey`] knows the keys we make. [`PublicKey`] meets the keys of strangers as well: it keeps any
 //! `SubjectPublicKeyInfo` and says "unsupported" only when it is asked to check a signature.
+//!
+//! ```text
+//!  generate ──┐                                   ┌──► PKCS#8 (PEM, DER)     wiped buffers
+//!             ├──► PrivateKey (library's object) ─┼──► PKCS#1 or SEC 1       wiped buffers
+//!  PEM, DER ──┘            │                      └──► signatures
+//!                          └──► PublicKey ──► SubjectPublicKeyInfo, verification
+//! ```
+//!
+//! Where key bytes can be seen: in the argument of [`PrivateKey::from_bytes`], which is the caller's; in the decoded PEM
+//! block, which is wiped; inside the library; in the results of the `to_..` functions, which are wiped. Nowhere else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,6 +45,16 @@ mod public;
 pub const MAX_PRIVATE_KEY_BYTES: usize = 64 * 1024;
 
 /// The kinds of key this program makes.
+///
+/// RSA from 2048 bits on (RFC 9481, 7.1, makes it mandatory), the three NIST curves and Ed25519. Serialised by name,
+/// because the choice is stored with an issuance.
+///
+/// ```
+/// use pki::KeyAlgorithm;
+///
+/// assert_eq!("EC-P256".parse(), Ok(KeyAlgorithm::EcP256));
+/// assert!("RSA-1024".parse::<KeyAlgorithm>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
     /// RSA with a modulus of 2048 bits.
@@ -76,6 +96,8 @@ impl KeyAlgorithm {
     pub const ALLOWED: &str = "RSA-2048, RSA-3072, RSA-4096, EC-P256, EC-P384, EC-P521, Ed25519";
 
     /// The name for people and files; read back by [`FromStr`].
+    ///
+    /// Words of the field: type, then size or curve.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rsa2048 => "RSA-2048",
@@ -89,6 +111,8 @@ impl KeyAlgorithm {
     }
 
     /// Is it RSA, of any size?
+    ///
+    /// RSA differs where it matters to others: key generation is slow, and key encipherment is a usual key usage.
     pub fn is_rsa(self) -> bool {
         match self {
             Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => true,
@@ -97,7 +121,7 @@ impl KeyAlgorithm {
     }
 
     /// The signature a key of this kind makes unless told otherwise: PKCS#1 with SHA-256 for RSA (the mandatory
-    /// algorithm of RFC 9481, 7.1), the hash of the curve's strength for ECDSA (RFC 9481, table 1).
+    /// algorithm of RFC 9481, 7.1), the hash of the curve's strength for ECDSA (RFC 5480, 4).
     pub fn default_signature(self) -> SignatureAlgorithm {
         match self {
             Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => SignatureAlgorithm::RsaPkcs1Sha256,
@@ -129,6 +153,22 @@ impl FromStr for KeyAlgorithm {
 /// A private key. Cloning is cheap and makes no copy of the key.
 ///
 /// `Debug` shows the algorithm only. There is no `PartialEq`: compare public keys.
+///
+/// ```
+/// use pki::{KeyAlgorithm, PrivateKey};
+///
+/// # fn main() -> pki::Result<()> {
+/// let key = PrivateKey::generate(KeyAlgorithm::Ed25519)?;
+/// let signature = key.sign(key.default_signature(), b"message")?;
+/// key.public_key().verify(key.default_signature(), b"message", &signature)?;
+///
+/// let pem = key.to_pkcs8_pem()?;
+/// let again = PrivateKey::from_bytes(pem.as_bytes())?;
+/// assert_eq!(again.public_key(), key.public_key());
+/// assert_eq!(format!("{key:?}"), "PrivateKey(Ed25519)");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PrivateKey(Arc<Inner>);
 
@@ -148,6 +188,8 @@ enum KeyPair {
 
 impl PrivateKey {
     /// Makes a new key. RSA takes between some 20 ms and several seconds of computing: not for an async thread.
+    ///
+    /// The library checks a new RSA key for consistency before it gives it out; the public exponent is 65537.
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, Error> {
         let failed = |_| Error::Crypto {
             step: "key generation",
@@ -172,6 +214,14 @@ impl PrivateKey {
 
     /// Reads an unencrypted private key, at most [`MAX_PRIVATE_KEY_BYTES`]: PEM or DER, PKCS#8 (RFC 5958), PKCS#1
     /// (RFC 8017, A.1.2) or SEC 1 (RFC 5915).
+    ///
+    /// The library checks the parts of the key against each other, so a damaged or mixed-up file is found here and not by
+    /// the first peer that cannot verify a signature.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for encrypted files, other kinds and sizes of keys, and curves by explicit parameters;
+    /// [`Error::Malformed`] for everything that is no private key, or more than one. No error holds bytes of the input.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         check_size(Input::PrivateKey, bytes, MAX_PRIVATE_KEY_BYTES)?;
         if !pem::is_pem(bytes) {
@@ -254,6 +304,7 @@ impl PrivateKey {
     }
 
     /// A SEC 1 file without curve parameters leaves us the length of the key, which is different for each curve.
+    /// Parameters that name a curve we do not know are not replaced by a guess.
     fn from_sec1(der: &[u8], curve: Option<Curve>) -> Result<Self, Error> {
         let curve = curve.ok_or_else(|| malformed("SEC 1 key names no known curve"))?;
         let pair = EcdsaKeyPair::from_private_key_der(curve.signing(), der).map_err(rejected)?;
@@ -283,6 +334,8 @@ impl PrivateKey {
     }
 
     /// The public half.
+    ///
+    /// It is parsed once, when the key is made or read.
     pub fn public_key(&self) -> &PublicKey {
         &self.0.public
     }
@@ -330,6 +383,8 @@ impl PrivateKey {
     }
 
     /// PKCS#8 version 1 (RFC 5208), which every program reads, also for Ed25519 (RFC 8410, 7).
+    ///
+    /// Version 2 (RFC 5958) would hold the public key as well, and is not read by the OpenSSL command line.
     pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         let failed = |_| Error::Crypto {
             step: "encoding of the private key",
@@ -345,11 +400,16 @@ impl PrivateKey {
     }
 
     /// PKCS#8 in PEM, `BEGIN PRIVATE KEY`.
+    ///
+    /// The form for Secrets and files unless somebody asks for another.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, Error> {
         Ok(pem::encode("PRIVATE KEY", &self.to_pkcs8_der()?))
     }
 
     /// The form from before PKCS#8: PKCS#1 for RSA, SEC 1 for EC. Ed25519 has none and is refused.
+    ///
+    /// Some servers of the telecom world read nothing else. SEC 1 carries the curve's name and the public point (RFC 5915,
+    /// 3), so it can stand alone.
     pub fn to_traditional_der(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         match &self.0.pair {
             KeyPair::Rsa(_) => {
@@ -390,6 +450,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// What the DER of a private key looks like from outside.
+///
+/// DER files carry no label, so the layout must tell; for PEM the label is not believed either.
 enum Layout<'a> {
     Pkcs8 {
         algorithm: ObjectIdentifier,
@@ -438,6 +500,9 @@ fn layout<'a>(reader: &mut SliceReader<'a>) -> der::Result<Layout<'a>> {
 }
 
 /// The key inside PKCS#8, which for RSA is PKCS#1.
+///
+/// `RSAPrivateKey ::= SEQUENCE { version, modulus, publicExponent, privateExponent, prime1, prime2, exponent1,
+/// exponent2, coefficient }` (RFC 8017, A.1.2). The slice borrows from the caller's wiped buffer.
 fn pkcs8_contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
     reader.sequence(|r| {
         asn1::contents(r, Tag::Integer)?;

@@ -6,6 +6,21 @@
 //! * OpenSSL's, first RDN first: `/O=Lab/CN=Lab Issuing CA`
 //!
 //! Text that begins with `/` is the second, everything else the first.
+//!
+//! ```text
+//! Name                      ::= SEQUENCE OF RelativeDistinguishedName
+//! RelativeDistinguishedName ::= SET SIZE (1..MAX) OF AttributeTypeAndValue
+//! AttributeTypeAndValue     ::= SEQUENCE { type OBJECT IDENTIFIER, value ANY }     -- RFC 5280, 4.1.2.4
+//! ```
+//!
+//! Names look simple and are not: one text can be many names (string types), one name can be written in many ways
+//! (order, escapes), and a name in a message comes from a peer. So there are three comparisons, and each has its place:
+//!
+//! | Comparison | Use |
+//! | --- | --- |
+//! | `==` | binding a signer to a sender, an issuer to a subject: exact bytes |
+//! | [`Name::same_rdns`] | settings: what a person typed against what a certificate has |
+//! | serialised text | none; it is for reading back |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,10 +51,27 @@ const MAX_ATTRIBUTES: usize = 128;
 ///
 /// Serialised as text from which exactly the same DER can be made again: RFC 4514, where values in an unusual string
 /// type are written as `#hex`.
+///
+/// ```
+/// use pki::Name;
+///
+/// # fn main() -> pki::Result<()> {
+/// let name: Name = "CN=Lab Issuing CA,O=Lab".parse()?;
+/// assert_eq!(name, "/O=Lab/CN=Lab Issuing CA".parse()?);
+/// assert_eq!(name.to_slash(), "/O=Lab/CN=Lab Issuing CA");
+/// assert_eq!(name.common_name().as_deref(), Some("Lab Issuing CA"));
+///
+/// let error = "CN=a;b".parse::<Name>().unwrap_err();
+/// assert_eq!(error.to_string(), "at character 5: this character must be escaped with '\\'");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(Arc<[u8]>);
 
 /// One attribute of a name: type and value.
+///
+/// The value is kept as DER, because its string type is part of the name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attribute {
     oid: ObjectIdentifier,
@@ -52,6 +84,8 @@ type Rdn = Vec<Attribute>;
 
 impl Name {
     /// The empty name, the "NULL-DN" of RFC 9810, 5.1.1.
+    ///
+    /// The sender of a client that has no name yet, and the subject of a certificate that has alternative names only.
     pub fn empty() -> Self {
         Self(Arc::from(&[asn1::SEQUENCE, 0][..]))
     }
@@ -76,6 +110,8 @@ impl Name {
     }
 
     /// Reads a DER `Name`, at most 8 KiB. The bytes are kept as they are.
+    ///
+    /// Sets that are not sorted are accepted: their signer has signed them so, and sorting would break the signature.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         check_size(Input::Name, der, MAX_NAME_BYTES)?;
         let name = Self(Arc::from(der));
@@ -103,6 +139,8 @@ impl Name {
     }
 
     /// The last (most specific) common name, if there is one that is text.
+    ///
+    /// For messages and lists. Nothing is decided by a common name: hosts are checked against alternative names (RFC 9525).
     pub fn common_name(&self) -> Option<String> {
         let attributes = self.rdns().into_iter().flatten();
         attributes
@@ -120,16 +158,23 @@ impl Name {
     }
 
     /// RFC 4514: last RDN first, `CN=a,O=Lab`. Control characters are escaped, so the text is safe in a log line.
+    ///
+    /// String types are not shown; two different names can have one text.
     pub fn to_rfc4514(&self) -> String {
         text::rfc4514(&self.rdns(), text::Values::Readable)
     }
 
     /// OpenSSL's form: `/O=Lab/CN=a`, as its options `-subj` and `-subject` read it. The empty name is `/`.
+    ///
+    /// Written for a command line, not for a log: control characters are not escaped, since OpenSSL knows no escape for
+    /// them.
     pub fn to_slash(&self) -> String {
         text::slash(&self.rdns())
     }
 
     /// Text from which [`FromStr`] makes exactly this DER again.
+    ///
+    /// For names that a person could have typed it is the usual text, so stored records stay readable.
     fn to_exact_text(&self) -> String {
         let text = text::rfc4514(&self.rdns(), text::Values::Exact);
         match Self::from_str(&text) {
@@ -158,6 +203,7 @@ impl Name {
     }
 
     /// Makes the DER; the attributes of a set are sorted by their encoding (X.690, 11.6).
+    /// An attribute that stands in a set twice is one attribute.
     fn from_rdns(rdns: Vec<Rdn>) -> Result<Self, Error> {
         if rdns.iter().map(Vec::len).sum::<usize>() > MAX_ATTRIBUTES {
             return Err(too_many());
@@ -226,6 +272,8 @@ impl Attribute {
     }
 
     /// The value as text; `None` if it is not one of the string types of RFC 5280 or not valid in its type.
+    ///
+    /// The text is as the certificate has it. Escape it before it is shown; [`Name::to_rfc4514`] does.
     pub fn text(&self) -> Option<String> {
         attributes::decode_text(&self.value)
     }

@@ -3,6 +3,15 @@
 //! Reading is lax where it does no harm: text around blocks, CRLF, any line length, blanks at line ends. It is strict
 //! where a mistake would be silent: END must match BEGIN, nothing but Base64 inside, no header lines (those announce
 //! the old OpenSSL encryption, RFC 1421). Base64 is decoded in constant time into buffers that are wiped.
+//!
+//! ```text
+//! -----BEGIN CERTIFICATE-----          label, repeated at the end
+//! MIIB...                              Base64, lines of 64 characters when we write
+//! -----END CERTIFICATE-----
+//! ```
+//!
+//! This module knows no labels. Which of them are certificates or keys is for its callers, who may find several kinds in
+//! one file: servers want key and chain together, and OpenSSL writes curve parameters before a key.
 
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
@@ -31,6 +40,9 @@ pub(crate) fn is_pem(bytes: &[u8]) -> bool {
 }
 
 /// All blocks of a file, in order; at most `limit` of them.
+///
+/// The caller has limited the file's size; the limit here keeps a file of empty blocks from becoming a long list. One
+/// damaged block makes the whole file unreadable: to go on after it would be guessing where the next one begins.
 pub(crate) fn blocks(input: Input, bytes: &[u8], limit: usize) -> Result<Vec<Block>, Error> {
     let mut found = Vec::new();
     let mut rest = bytes;
@@ -50,6 +62,9 @@ pub(crate) fn blocks(input: Input, bytes: &[u8], limit: usize) -> Result<Vec<Blo
 }
 
 /// The only block with one of `labels`. Other blocks (say, EC parameters before a key) are passed over.
+///
+/// Two keys or two requests in a file are refused, because taking the first would be taking the wrong one in silence
+/// half of the time.
 pub(crate) fn single(input: Input, bytes: &[u8], labels: &[&str]) -> Result<Block, Error> {
     let mut wanted = blocks(input, bytes, 16)?
         .into_iter()
@@ -70,6 +85,8 @@ pub(crate) fn single(input: Input, bytes: &[u8], labels: &[&str]) -> Result<Bloc
 }
 
 /// Writes one block with lines of 64 characters and a final newline.
+///
+/// The text may hold a private key, so it is wiped when dropped; callers with public contents take it out.
 pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     let base64 = Zeroizing::new(Base64::encode_string(der));
     // The final size is known, so the buffer never moves and leaves nothing unwiped behind.
@@ -92,6 +109,8 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
 }
 
 /// Reads the block that starts at the beginning of `bytes`; gives it and what follows.
+///
+/// The label is at most 64 visible characters, since it may be named in an error.
 fn block(input: Input, bytes: &[u8]) -> Result<(Block, &[u8]), Error> {
     let malformed = |reason: &'static str| Error::malformed(input, reason);
     let after_begin = bytes.get(BEGIN.len()..).unwrap_or_default();

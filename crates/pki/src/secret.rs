@@ -5,19 +5,33 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// Secret bytes: wiped when dropped, compared in constant time, never printed and never serialised.
+/// The wiping is done by `zeroize`, whose writes the compiler may not leave out.
 ///
 /// There is no `Display`, no `Serialize` and no `AsRef`: whoever needs the bytes must write [`Secret::expose`], which
 /// is easy to search for in a review.
+///
+/// ```
+/// let secret = pki::Secret::from("correct horse".to_owned());
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// assert_eq!(secret.expose(), b"correct horse");
+/// ```
+///
+/// What it does not do: memory is not locked, so the kernel may swap it out, and a core dump may hold it. That is for
+/// the settings of the machine.
 #[derive(Clone, Default)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Takes over `bytes`. The vector is not copied, so no unwiped copy stays behind.
+    ///
+    /// Growing the vector *before* it comes here may have left copies behind; make it with its final capacity.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
     /// The bytes, for the one who really needs them.
+    ///
+    /// Copies that are made of them are not wiped, so borrow them as short as possible.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -80,6 +94,7 @@ impl From<Zeroizing<String>> for Secret {
 /// Compares two byte strings in a time that depends on their lengths only.
 ///
 /// For MACs, nonces and secrets (RFC 9810, 5.1.3.1): the time of a comparison must not tell how many bytes were right.
+/// Different lengths are told at once: the length of a MAC or nonce is no secret.
 pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(left, right).is_ok()
 }

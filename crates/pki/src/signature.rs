@@ -1,4 +1,11 @@
 //! Signature algorithms and their `AlgorithmIdentifier`s (RFC 4055, 5480, 5758, 8410; the CMP profile is RFC 9481).
+//!
+//! An `AlgorithmIdentifier` looks like one value but is two, and attacks live in the second: parameters that are absent,
+//! NULL, or describe another hash. So identifiers are read into a closed set at the edge, and written from it with the
+//! one encoding that the standards ask for.
+//!
+//! SHA-1 and MD5 have no member here. A certificate that uses them can be looked at, but its signature cannot be
+//! checked, and so it is never trusted.
 
 use std::fmt;
 
@@ -12,6 +19,14 @@ use crate::error::{Error, Input};
 use crate::key::Curve;
 
 /// A signature algorithm with its hash function: the set of RFC 9481, section 3, without the deprecated ones.
+///
+/// ```
+/// use pki::SignatureAlgorithm;
+///
+/// let ecdsa = SignatureAlgorithm::EcdsaSha256;
+/// assert_eq!(SignatureAlgorithm::from_der(&ecdsa.to_der()), Ok(ecdsa));
+/// assert_eq!(ecdsa.to_string(), "ECDSA with SHA-256");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -74,6 +89,8 @@ impl SignatureAlgorithm {
     }
 
     /// The name for people.
+    ///
+    /// Not a name that can be read back: settings choose key algorithms, and the signature follows from the key.
     pub fn name(self) -> &'static str {
         match self {
             Self::RsaPkcs1Sha256 => "RSA with SHA-256",
@@ -90,6 +107,8 @@ impl SignatureAlgorithm {
     }
 
     /// The object identifier.
+    ///
+    /// The three PSS algorithms share one; their parameters make the difference.
     pub fn oid(self) -> ObjectIdentifier {
         use const_oid::db::{rfc5912, rfc8410};
         match self {
@@ -127,6 +146,11 @@ impl SignatureAlgorithm {
     ///
     /// Accepts the absent parameters that RFC 4055, 5, asks to accept beside NULL, and NULL for ECDSA, which some old
     /// CAs write. Anything else is refused: an identifier must not mean two things.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if it is no identifier at all, [`Error::Unsupported`] with the identifier's name if it is one
+    /// of an algorithm, hash, mask or salt length that is not in the set.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         const INPUT: Input = Input::SignatureAlgorithm;
         let (oid, parameters) = asn1::read_all(INPUT, der, algorithm_identifier)?;
@@ -153,6 +177,8 @@ impl SignatureAlgorithm {
     }
 
     /// The verification of RSA signatures, by the library's name.
+    ///
+    /// Keys of 2048 to 8192 bits; the names say so.
     pub(crate) fn rsa_verification(self) -> Option<&'static lc::RsaParameters> {
         Some(match self {
             Self::RsaPkcs1Sha256 => &lc::RSA_PKCS1_2048_8192_SHA256,
@@ -166,6 +192,8 @@ impl SignatureAlgorithm {
     }
 
     /// The padding and hash to sign with an RSA key.
+    ///
+    /// The salt of PSS is as long as the hash, which is what the identifier says (RFC 4055, 3.1).
     pub(crate) fn rsa_signing(self) -> Option<&'static dyn lc::RsaEncoding> {
         Some(match self {
             Self::RsaPkcs1Sha256 => &lc::RSA_PKCS1_SHA256,
@@ -218,6 +246,8 @@ pub(crate) fn algorithm_identifier<'a>(
 }
 
 /// An object identifier with its name, if it has one we know.
+///
+/// For messages about algorithms that are not supported: the number alone sends people to a search engine.
 pub(crate) fn described(oid: &ObjectIdentifier) -> String {
     match const_oid::db::DB.by_oid(oid) {
         Some(name) => format!("{name} ({oid})"),

@@ -3,6 +3,13 @@
 //! Everything in a [`CertificateTemplate`] has been checked when it was made; nobody checks it again. It is stored with
 //! an issuance and compared later, so its serialised form is stable: names and usages as text, in the order they were
 //! given, nothing left to a library's taste.
+//!
+//! ```text
+//!  cert-manager's words ──► Usages ───┐
+//!  dnsNames, uris, ..   ──► San ──────┼──► CertificateTemplate ──► CSR (PKCS#10), CertTemplate (CRMF)
+//!  subject              ──► Name ─────┘            │
+//!                                                  └──► stored with the issuance, compared with the next wish
+//! ```
 
 use std::time::Duration;
 
@@ -19,6 +26,24 @@ mod san;
 mod usages;
 
 /// What is asked of the CA.
+///
+/// ```
+/// use pki::{CertificateTemplate, San, Usages};
+///
+/// # fn main() -> pki::Result<()> {
+/// let usages = Usages::from_words(["digital signature", "server auth"])?;
+/// let template = CertificateTemplate {
+///     sans: vec![San::dns("*.lab.example")?, San::ip("2001:db8::1")?],
+///     key_usage: usages.key_usage,
+///     extended_key_usages: usages.extended_key_usages,
+///     ..CertificateTemplate::new("CN=a,O=Lab".parse()?)
+/// };
+/// assert!(template.extensions_der().is_some());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A wish is not a promise: the CA may leave out, add and change. What came back is compared with the wish elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateTemplate {
     /// The subject; may be empty if there are alternative names (RFC 5280, 4.1.2.6).
@@ -36,6 +61,7 @@ pub struct CertificateTemplate {
     #[serde(default)]
     pub is_ca: bool,
     /// How long the certificate should be valid; if absent the CA decides.
+    /// PKCS#10 cannot carry it; CRMF can (`OptionalValidity`, RFC 4211, 5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
 }

@@ -1,4 +1,7 @@
 //! Why a certificate is not trusted.
+//!
+//! The reasons are told apart because people act on them differently: a missing issuer is added to the trust settings, an
+//! expired certificate is renewed, a wrong signature is looked into. Each names the certificate by its subject.
 
 use const_oid::ObjectIdentifier;
 use jiff::Timestamp;
@@ -115,6 +118,8 @@ pub enum ChainError {
 }
 
 /// A name for an error message: escaped by RFC 4514, and cut.
+///
+/// Most names are shorter than the limit; one that is cut ends in three dots.
 pub(crate) fn shown(name: &Name) -> String {
     let text = name.to_rfc4514();
     match text.char_indices().nth(MAX_SHOWN) {

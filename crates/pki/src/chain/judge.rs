@@ -1,4 +1,12 @@
 //! The decision over a finished path.
+//!
+//! For end entities rustls-webpki decides: it is small, fuzzed, used by millions of TLS clients, and knows name
+//! constraints. It is given exactly the path that the walk has found, so its own search has nothing to search, and its
+//! answer is about the certificates we think it is about.
+//!
+//! For CA certificates it has no answer: it refuses any leaf with the CA flag. There the signatures are checked here,
+//! with the same library underneath, and paths that would need name constraints are refused. The walk has checked
+//! everything else already.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,6 +24,8 @@ use crate::chain::error::{ChainError, shown};
 use crate::chain::walk::check_signatures;
 
 /// Accepts or refuses a path, leaf first, anchor last, that has passed all checks of the walk.
+///
+/// The verdict is about this path at this time; it is not kept.
 pub(super) fn judge(path: &[Certificate], anchors: &Anchors, now: Timestamp) -> Result<(), ChainError> {
     let Some((leaf, issuers)) = path.split_first() else {
         return Err(ChainError::TooComplex);
@@ -41,6 +51,9 @@ fn judge_ca(path: &[Certificate], issuers: &[Certificate]) -> Result<(), ChainEr
 }
 
 /// Lets rustls-webpki verify this path and no other.
+///
+/// Dates, CA flags and path lengths are checked by it a second time, which costs next to nothing and means that a
+/// mistake in our walk alone cannot make a certificate trusted.
 fn confirmed(
     leaf: &Certificate,
     issuers: &[Certificate],
@@ -88,6 +101,8 @@ fn translated(leaf: &Certificate, error: &webpki::Error) -> ChainError {
 }
 
 /// Accepts all extended key usages, and none: the purpose has been checked before.
+///
+/// rustls-webpki would apply its rule to the CAs of the path as well, and a CMP signer may have any usage or none.
 struct AnyUsage;
 
 impl ExtendedKeyUsageValidator for AnyUsage {
@@ -97,6 +112,8 @@ impl ExtendedKeyUsageValidator for AnyUsage {
 }
 
 /// What rustls-webpki brings, and RSA-PSS signatures by keys that are marked for PSS (RFC 4055, 1.2), which it lacks.
+///
+/// rustls-webpki compares algorithm identifiers byte by byte, so each form needs an entry of its own.
 static ALGORITHMS: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
     let pss = PSS_KEYS
         .iter()
@@ -105,6 +122,7 @@ static ALGORITHMS: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = 
 });
 
 /// `id-RSASSA-PSS` without parameters: a key for PSS with any hash.
+/// These are the contents of the `AlgorithmIdentifier`, without its own tag and length.
 const PSS_KEY: AlgorithmIdentifier =
     AlgorithmIdentifier::from_slice(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0a]);
 
@@ -125,6 +143,7 @@ static PSS_KEYS: [PssKey; 6] = [
         verification: &lc::RSA_PSS_2048_8192_SHA512,
     },
     // Keys that are restricted to one hash carry the parameters of the signature.
+    // A key that is restricted to one hash is used with that hash only; the entry says so by having both.
     PssKey {
         key: alg_id::RSA_PSS_SHA256,
         signature: alg_id::RSA_PSS_SHA256,

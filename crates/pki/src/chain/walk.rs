@@ -2,6 +2,18 @@
 //!
 //! It follows RFC 5280, 6.1, as far as names, dates, CA flags, key usages, path lengths and critical extensions go.
 //! Whether a finished path is accepted is the caller's decision; if it is not, the walk tries the next one.
+//!
+//! ```text
+//!  step(path):
+//!    head = last of path
+//!    for each anchor with the name of head's issuer:       link fine? ──► accept(path + anchor)? ──► done
+//!    for each candidate with that name, not in path yet:   CA, link, dates fine? ──► step(path + candidate)
+//!    nothing left: the failure that came furthest
+//! ```
+//!
+//! Its cost is bounded three ways: the number of candidates, the length of a path, and the number of signatures. Only a
+//! name that several certificates share makes more than one way, and there each try costs a signature; so the budget of
+//! signatures bounds the number of ways.
 
 use jiff::Timestamp;
 
@@ -11,6 +23,7 @@ use crate::chain::{Anchors, MAX_PATH, check_dates, check_issuer};
 use crate::error::Error;
 
 /// Most signatures that are checked in one walk. Each costs up to a tenth of a millisecond.
+/// The Go library had to learn this limit (CVE-2018-16875), and rustls-webpki has the same one.
 const MAX_SIGNATURES: usize = 100;
 
 /// Decides over a finished path, leaf first, anchor last.
@@ -40,6 +53,8 @@ pub(super) fn walk(
 }
 
 /// Did each certificate's issuer, the next in the path, sign it?
+///
+/// The first link that fails is reported, from the leaf on.
 pub(super) fn check_signatures(path: &[Certificate]) -> Result<(), ChainError> {
     path.iter()
         .zip(path.iter().skip(1))
@@ -55,6 +70,8 @@ struct Walk<'a> {
 }
 
 /// Why one way failed, and how far it had come.
+///
+/// Of ten ways that fail, nine are of no interest: the one that came closest to an anchor is the one somebody meant.
 struct Failure {
     depth: usize,
     error: ChainError,
@@ -62,6 +79,8 @@ struct Failure {
 
 impl Walk<'_> {
     /// Extends a path, whose certificates are all fine, up to an anchor.
+    ///
+    /// On success the path is complete; on failure it is as it was.
     fn step(&mut self, path: &mut Vec<Certificate>) -> Result<(), Failure> {
         let depth = path.len();
         let Some(head) = path.last().cloned() else {
@@ -152,6 +171,9 @@ impl Walk<'_> {
     }
 
     /// Is `issuer`, intermediate or anchor, the issuer of `head`, and may it be?
+    ///
+    /// A certificate with the right name and the wrong key is not the issuer, so the signature comes first: that an
+    /// impostor has expired is of no interest.
     fn check_link(
         &mut self,
         head: &Certificate,
@@ -209,6 +231,8 @@ impl Failure {
 }
 
 /// What every certificate but an anchor must fulfil by itself.
+///
+/// Anchors are trusted as they are (RFC 5280, 6.1.1 d); of them only dates, key usage and path length are looked at.
 fn check_certificate(certificate: &Certificate, now: Timestamp) -> Result<(), ChainError> {
     check_dates(certificate, now)?;
     let subject = || shown(certificate.subject());

@@ -1,4 +1,20 @@
 //! Public keys, ours and those of strangers.
+//!
+//! ```text
+//! SubjectPublicKeyInfo ::= SEQUENCE {
+//!     algorithm         AlgorithmIdentifier,
+//!     subjectPublicKey  BIT STRING }                 -- RFC 5280, 4.1
+//! ```
+//!
+//! | Algorithm | Parameters | Contents of the BIT STRING |
+//! | --- | --- | --- |
+//! | rsaEncryption | NULL | `RSAPublicKey` (RFC 8017, A.1.1) |
+//! | id-RSASSA-PSS | absent, or the hash it is bound to (RFC 4055, 1.2) | `RSAPublicKey` |
+//! | id-ecPublicKey | name of the curve (RFC 5480, 2.1.1) | curve point |
+//! | id-Ed25519 | absent (RFC 8410, 3) | 32 bytes |
+//!
+//! Reading is lax and using is strict: a certificate of an unknown CA with an unknown curve in a peer's pile must not
+//! spoil the rest of it, but no signature is ever accepted from such a key.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -22,6 +38,8 @@ const MAX_SPKI_BYTES: usize = 8 * 1024;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
 
 /// The curves that can be used.
+///
+/// Those of RFC 9481, 3.2, that the library has. secp256k1, which it has too, is no curve of the profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Curve {
     P256,
@@ -58,6 +76,10 @@ impl Curve {
 
     /// `ECParameters`: only named curves (RFC 5480, 2.1.1); explicit ones let an attacker choose the mathematics
     /// (CVE-2020-0601).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] in all cases, so that a public key can be kept and a private key be refused.
     pub(crate) fn from_parameters(input: Input, parameters: Option<&[u8]>) -> Result<Self, Error> {
         let unsupported = |what: String| Error::Unsupported { input, what };
         let Some(parameters) = parameters else {
@@ -84,6 +106,8 @@ impl Curve {
 /// A public key: the `SubjectPublicKeyInfo` as it was received (RFC 5280, 4.1.2.7). Cloning is cheap.
 ///
 /// Two keys are equal if their DER is.
+/// That is stricter than "the same point", and just right: a CA that gives back another encoding of our key has changed
+/// something.
 #[derive(Clone)]
 pub struct PublicKey(Arc<PublicInner>);
 
@@ -115,6 +139,11 @@ enum Kind {
 
 impl PublicKey {
     /// Reads a `SubjectPublicKeyInfo`. Unknown algorithms are kept; RSA keys outside 1024 to 8192 bits are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] over 8 KiB, [`Error::Malformed`], and [`Error::Unsupported`] for the RSA sizes: a verification
+    /// takes time with the square of the length, and a certificate is a stranger's word.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, Error> {
         check_size(Input::PublicKey, der, MAX_SPKI_BYTES)?;
         let (oid, parameters, key) = asn1::read_all(Input::PublicKey, der, |reader| {
@@ -143,11 +172,15 @@ impl PublicKey {
     }
 
     /// Contents of the `subjectPublicKey` BIT STRING.
+    ///
+    /// What key identifiers are made of.
     pub fn key_bytes(&self) -> &[u8] {
         &self.0.key
     }
 
     /// The key algorithm, if it is one that we make ourselves.
+    ///
+    /// An RSA key of 2560 bits, say, verifies well but has no member in [`KeyAlgorithm`].
     pub fn algorithm(&self) -> Option<KeyAlgorithm> {
         match &self.0.kind {
             Kind::Rsa { bits: 2048 } => Some(KeyAlgorithm::Rsa2048),
@@ -171,6 +204,7 @@ impl PublicKey {
     }
 
     /// SHA-1 of the key bits: the usual subject key identifier (RFC 5280, 4.2.1.2, method 1).
+    /// SHA-1 is no weakness here: an identifier finds a key, the signature decides.
     pub fn key_id_sha1(&self) -> [u8; 20] {
         digest::sha1(&self.0.key)
     }
@@ -181,6 +215,7 @@ impl PublicKey {
     ///
     /// [`Error::KeyMismatch`] if key and algorithm do not go together, [`Error::Unsupported`] for keys of unknown kind
     /// and RSA below 2048 bits, [`Error::BadSignature`] if the signature is wrong.
+    /// [`Error::Malformed`] is a key that is not valid for its algorithm, such as a point that is not on its curve.
     pub fn verify(
         &self,
         algorithm: SignatureAlgorithm,
@@ -282,6 +317,8 @@ impl Kind {
 }
 
 /// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017, A.1.1).
+///
+/// Gives the number of bits of the modulus. The library checks the rest when the key is used.
 fn modulus_bits(key: &[u8]) -> Result<usize, Error> {
     let modulus = asn1::read_all(Input::PublicKey, key, |reader| {
         reader.sequence(|r| {

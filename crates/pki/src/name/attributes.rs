@@ -1,4 +1,11 @@
 //! Attribute types: their names, and the string type that a value gets (RFC 5280, appendix A; RFC 4519).
+//!
+//! ```text
+//! DirectoryString ::= CHOICE { teletexString, printableString, universalString, utf8String, bmpString }
+//! ```
+//!
+//! New values are UTF8String (RFC 5280, 4.1.2.4), except where the attribute's own definition leaves no choice. What
+//! CAs have issued in thirty years is read in every type.
 
 use std::borrow::Cow;
 
@@ -13,6 +20,8 @@ pub(super) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 
 /// The string type that RFC 5280 wants for an attribute.
+///
+/// OpenSSL picks the same ones, so a name typed there and a name typed here are equal byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StringKind {
     /// `DirectoryString`, for which RFC 5280, 4.1.2.4, wants UTF8String.
@@ -33,6 +42,9 @@ const UNIVERSAL_STRING: u8 = 0x1c;
 const BMP_STRING: u8 = 0x1e;
 
 /// Identifier, name we write, other names we read, string type.
+///
+/// The first 20 or so are from RFC 5280, A.1, and RFC 4519; 2.5.4.97 is X.520's, used by eIDAS certificates; the three
+/// at the end are of the extended validation rules of the CA/Browser Forum.
 type Row = (&'static str, &'static str, &'static [&'static str], StringKind);
 
 /// The names are OpenSSL's short names, so that either text form is understood by it.
@@ -87,6 +99,8 @@ const TABLE: &[Row] = &[
 ];
 
 /// A known attribute type, or an unknown one by its identifier.
+///
+/// Unknown types are fine: values are UTF8String then, unless they are given as DER.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttributeType {
     pub(super) oid: ObjectIdentifier,
@@ -139,6 +153,9 @@ impl AttributeType {
     }
 
     /// An attribute of this type with a text as its value, in the string type that RFC 5280 wants.
+    ///
+    /// Checked here: no empty values (`SIZE (1..ub)`), the two letters of a country, the characters of the string type.
+    /// Upper bounds are not, since RFC 5280 calls them a rule for CAs, and real names exceed them.
     pub(super) fn attribute(self, text: &str) -> Result<Attribute, Cow<'static, str>> {
         if text.is_empty() {
             return Err("value is empty; at least one character is needed".into());
@@ -174,11 +191,15 @@ impl AttributeType {
 }
 
 /// `PrintableString` (X.680, 41.4).
+///
+/// Neither `@` nor `_` nor `*` is in it, which surprises people; hence the list in the error.
 fn is_printable(c: char) -> bool {
     c.is_ascii_alphanumeric() || " '()+,-./:=?".contains(c)
 }
 
 /// The text of a string value. TeletexString is read as Latin-1, which is what those who wrote it meant.
+///
+/// UniversalString is left out: the reader does not know the type, and nobody has been seen to use it.
 pub(super) fn decode_text(value: &[u8]) -> Option<String> {
     let mut reader = SliceReader::new(value).ok()?;
     let (tag, contents) = asn1::any(&mut reader).ok()?;

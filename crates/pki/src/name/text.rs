@@ -1,4 +1,18 @@
 //! The two text forms of a name, read and written.
+//!
+//! ```text
+//! distinguishedName         = [ relativeDistinguishedName *( "," relativeDistinguishedName ) ]
+//! relativeDistinguishedName = attributeTypeAndValue *( "+" attributeTypeAndValue )
+//! attributeTypeAndValue     = attributeType "=" attributeValue
+//! attributeValue            = string / "#" hexstring             ; RFC 4514, 3
+//! ```
+//!
+//! Reading is more lax than the grammar where people are: blanks around separators, names in any case, more names.
+//! It is not lax about characters that must be escaped: `;` and quotes mean something in older forms (RFC 1779), and
+//! guessing what was meant would put a wrong name into a certificate.
+//!
+//! OpenSSL's form has no standard. Here it is what `openssl req -subj` of version 3 reads: `/` begins an RDN, `+` adds an
+//! attribute to it, a backslash takes the next character as it is, blanks count.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -23,6 +37,8 @@ pub(super) enum Values {
 }
 
 /// Where we are in a text.
+///
+/// Positions are counted in characters, because that is what a person counts in an editor.
 struct Cursor<'a> {
     chars: Peekable<Chars<'a>>,
     /// Characters consumed so far.
@@ -93,6 +109,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads `#` and hexadecimal digits up to the end of the attribute.
+    ///
+    /// RFC 4514, 2.4: the way for values that are no strings, and for strings in an unusual type.
     fn hex_value(&mut self, kind: AttributeType, separator: char) -> Result<(Attribute, End), Error> {
         self.next();
         let mut digits = String::new();
@@ -113,6 +131,8 @@ impl<'a> Cursor<'a> {
 }
 
 /// RFC 4514, section 3. The result is in DER order, which is the reverse of the text.
+///
+/// An empty text is the empty name.
 pub(super) fn parse_rfc4514(text: &str) -> Result<Vec<Rdn>, Error> {
     let mut cursor = Cursor::new(text);
     cursor.skip_spaces();
@@ -131,6 +151,8 @@ pub(super) fn parse_rfc4514(text: &str) -> Result<Vec<Rdn>, Error> {
 }
 
 /// OpenSSL's `-subj` form: every RDN begins with `/`, a backslash takes the next character as it is.
+///
+/// A lone `/` is the empty name, as OpenSSL has it.
 pub(super) fn parse_slash(text: &str) -> Result<Vec<Rdn>, Error> {
     let mut cursor = Cursor::new(text);
     cursor.next();
@@ -193,6 +215,8 @@ fn rfc4514_value(cursor: &mut Cursor<'_>, kind: AttributeType) -> Result<(Attrib
 }
 
 /// What follows a backslash: a special character or two hexadecimal digits, which are one byte of UTF-8.
+///
+/// `/` and `=` need no escape here; they are accepted with one, because people escape them.
 fn escaped(cursor: &mut Cursor<'_>, bytes: &mut Vec<u8>) -> Result<(), Error> {
     const ALLOWED: &str =
         "'\\' must be followed by one of ,+\"\\<>;=# or a blank, or by two hexadecimal digits";
@@ -228,6 +252,8 @@ fn slash_value(cursor: &mut Cursor<'_>, kind: AttributeType) -> Result<(Attribut
 }
 
 /// Writes RFC 4514.
+///
+/// Attributes of a set are written in the order of the DER; RFC 4514, 2.2, leaves it open.
 pub(super) fn rfc4514(rdns: &[Rdn], values: Values) -> String {
     let mut out = String::new();
     for (i, rdn) in rdns.iter().rev().enumerate() {
@@ -302,6 +328,8 @@ fn escape_rfc4514(text: &str, out: &mut String) {
 }
 
 /// Characters that would break a line, move a cursor or turn the direction of writing.
+///
+/// RFC 4514, 2.4, allows to escape any character. Names of peers go into logs and terminals, where these do harm.
 fn is_invisible(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,11 @@
 //! Subject alternative names (RFC 5280, 4.2.1.6): host names, addresses, URIs and mail addresses.
+//!
+//! Names are checked when they are made, with the reason *and* what would be right: the text of a refusal is read by the
+//! person who typed the name into a YAML file. The rules are those for names we *ask for*. Certificates of others hold
+//! names that break them, so those are read with fewer rules.
+//!
+//! Not supported, since no server certificate needs them: other names, X.400 addresses, directory names, EDI parties,
+//! registered identifiers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,6 +28,14 @@ const FORM_ALLOWED: &str = "DNS:host, IP:address, URI:uri or email:address";
 /// A subject alternative name.
 ///
 /// As text and when serialised: `DNS:a.example`, `IP:192.0.2.1`, `URI:urn:x`, `email:a@b.example`.
+///
+/// ```
+/// use pki::San;
+///
+/// assert_eq!(San::dns("WWW.Lab.example"), "DNS:www.lab.example".parse());
+/// let error = San::dns("a_b.example").unwrap_err().to_string();
+/// assert!(error.contains("not a letter, digit, '-' or '.'") && error.contains("allowed: labels"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum San {
     /// A host name in lower case, perhaps with `*` as its first label.
@@ -34,6 +49,8 @@ pub enum San {
 }
 
 /// Text of an alternative name that has been checked for its kind.
+///
+/// Only this module makes it, so whoever holds one need not check again. It is ASCII, as IA5String wants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SanText(String);
 
@@ -52,6 +69,11 @@ impl fmt::Display for SanText {
 
 impl San {
     /// A host name. Letters become lower case, because DNS does not tell them apart and comparisons should not.
+    ///
+    /// # Errors
+    ///
+    /// Labels that are empty, too long or have other characters; a wildcard that is not the whole first label; names that
+    /// end in a number, which browsers and DNS libraries take for an address.
     pub fn dns(text: &str) -> Result<Self, Error> {
         check_dns(text, Wildcard::Allowed).map_err(|reason| refused(reason, DNS_ALLOWED))?;
         Ok(Self::Dns(SanText(text.to_ascii_lowercase())))
@@ -66,6 +88,8 @@ impl San {
     }
 
     /// A URI with a scheme.
+    ///
+    /// Whether anything answers there is not our question; SPIFFE identifiers and URNs name things that nobody can fetch.
     pub fn uri(text: &str) -> Result<Self, Error> {
         check_uri(text).map_err(|reason| refused(reason, URI_ALLOWED))?;
         Ok(Self::Uri(SanText(text.to_owned())))
@@ -91,6 +115,8 @@ impl San {
 }
 
 /// Which text an alternative name in a certificate is.
+///
+/// Addresses are octets, not text, and need no such care.
 #[derive(Clone, Copy)]
 pub(crate) enum ForeignKind {
     Dns,
@@ -150,6 +176,9 @@ enum Wildcard {
 }
 
 /// The "preferred name syntax" of RFC 1034, 3.5, as RFC 5280 wants it, with the wildcard of RFC 9525, 6.3.
+///
+/// Underscores are not in it, although DNS carries them: RFC 5280 points to the syntax for hosts, and public CAs refuse
+/// them (ballot SC12 of the CA/Browser Forum).
 fn check_dns(text: &str, wildcard: Wildcard) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("is empty");
@@ -200,6 +229,8 @@ fn check_label(label: &str) -> Result<(), &'static str> {
 }
 
 /// RFC 5280, 4.2.1.6: absolute, with scheme and scheme-specific part, only the characters of RFC 3986, section 2.
+///
+/// Percent signs must be followed by two hexadecimal digits; nothing is decoded or normalised.
 fn check_uri(text: &str) -> Result<(), &'static str> {
     if text.len() > 2048 {
         return Err("is longer than 2048 characters");

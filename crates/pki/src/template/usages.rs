@@ -1,4 +1,13 @@
 //! Key usage (RFC 5280, 4.2.1.3) and extended key usage (4.2.1.12), in the words of cert-manager.
+//!
+//! ```text
+//! KeyUsage ::= BIT STRING { digitalSignature(0), nonRepudiation(1), keyEncipherment(2), dataEncipherment(3),
+//!     keyAgreement(4), keyCertSign(5), cRLSign(6), encipherOnly(7), decipherOnly(8) }
+//! ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX) OF KeyPurposeId
+//! ```
+//!
+//! cert-manager has one list of words for both, so one list is read here as well. The words are part of stored records
+//! and of the user's YAML; they are never changed, only added to.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -72,6 +81,8 @@ impl KeyUsage {
 
 /// A set of key usages.
 ///
+/// Whether a certificate without the extension may do everything is for the one who asks; an empty set here is empty.
+///
 /// Serialised as a list of words in the order of the bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct KeyUsages(u16);
@@ -134,6 +145,7 @@ impl<'de> Deserialize<'de> for KeyUsages {
 }
 
 /// A purpose of the extended key usage extension.
+/// Purposes we do not know are kept by their identifier: 3GPP and vendors have their own.
 ///
 /// Serialised as cert-manager's word, or as a dotted identifier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -281,6 +293,18 @@ impl<'de> Deserialize<'de> for ExtendedKeyUsage {
 }
 
 /// Both kinds of usage, filled from one list of words as cert-manager's `usages` has it.
+///
+/// ```
+/// use pki::{ExtendedKeyUsage, KeyUsage, Usages};
+///
+/// # fn main() -> pki::Result<()> {
+/// let usages = Usages::from_words(["digital signature", "server auth"])?;
+/// assert!(usages.key_usage.contains(KeyUsage::DigitalSignature));
+/// assert_eq!(usages.extended_key_usages, [ExtendedKeyUsage::ServerAuth]);
+/// assert!(Usages::from_words(["serverAuth"]).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usages {
     /// Words that are key usages.
@@ -297,6 +321,10 @@ impl Usages {
         ocsp signing, microsoft sgc, netscape sgc, cmc ca, cmc ra, or the dotted identifier of an extended key usage";
 
     /// Adds one word. A word that is there already changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] with [`Usages::ALLOWED`]. Letter case and blanks count, as they do in cert-manager.
     pub fn add(&mut self, word: &str) -> Result<(), Error> {
         if let Some(usage) = KeyUsage::from_word(word) {
             self.key_usage.insert(usage);
