@@ -27,7 +27,7 @@ pub struct Config {
     pub signer: Signer,
     /// Entries that the ledger keeps; older ones are dropped and only counted. None: all of them.
     pub ledger_limit: Option<usize>,
-    /// Transactions that are remembered at the same time; beyond that the oldest is forgotten.
+    /// Transactions that are remembered at the same time, some 4 KiB each; beyond that the oldest is forgotten.
     pub transaction_limit: usize,
     /// What can be changed later.
     pub policy: Policy,
@@ -44,7 +44,7 @@ impl Default for Config {
             registration_authorities: Vec::new(),
             signer: Signer::Separate,
             ledger_limit: None,
-            transaction_limit: 100_000,
+            transaction_limit: 20_000,
             policy: Policy::default(),
         }
     }

@@ -117,8 +117,12 @@ pub enum FaultKind {
     HugeIterations,
     /// The certificate holds another public key than the request.
     OtherKey,
-    /// The certificate has another subject than the request, with status accepted.
-    OtherSubject,
+    /// The certificate has another subject than the request.
+    OtherSubject {
+        /// The status that the CA claims.
+        #[serde(default)]
+        status: ClaimedStatus,
+    },
     /// The certificate has other names than the request.
     OtherSan {
         /// The status that the CA claims.

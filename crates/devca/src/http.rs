@@ -14,12 +14,13 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -36,6 +37,7 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    time::MissedTickBehavior,
 };
 
 use crate::{
@@ -66,7 +68,8 @@ pub async fn bind(address: SocketAddr, exposure: Exposure) -> io::Result<TcpList
     TcpListener::bind(address).await
 }
 
-/// Serves until `shutdown` is ready and open requests are answered.
+/// Serves until `shutdown` is ready and open requests are answered. Once a second, certificates that were not confirmed
+/// in time are revoked.
 ///
 /// Cancelled: stops accepting at once; connections that are being served end by themselves.
 pub async fn serve(
@@ -75,8 +78,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let door = Door { listener };
-    let service = router(ca).into_make_service_with_connect_info::<Wire>();
-    axum::serve(door, service).with_graceful_shutdown(shutdown).await
+    let service = router(Arc::clone(&ca)).into_make_service_with_connect_info::<Wire>();
+    let mut serving = pin!(
+        axum::serve(door, service)
+            .with_graceful_shutdown(shutdown)
+            .into_future()
+    );
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended,
+            _ = tick.tick() => drop(ca.ledger().expire(Timestamp::now())),
+        }
+    }
 }
 
 fn router(ca: Arc<DevCa>) -> Router {
@@ -254,7 +269,7 @@ impl Listener for Door {
                     );
                 }
                 // Out of file descriptors, or the client is gone again.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }

@@ -218,9 +218,10 @@ fn twist(mut contents: Contents, struck: &Struck, now: Timestamp) -> Result<Twis
                 let key = PrivateKey::generate(KeyAlgorithm::EcP256).map_err(Error::from)?;
                 contents.public_key = key.public_key().clone();
             }
-            FaultKind::OtherSubject => {
+            FaultKind::OtherSubject { status } => {
                 let other = Name::from_parts(&[("CN", "somebody else")]).map_err(Error::from)?;
                 contents.subject = other.der().to_vec();
+                admitted |= *status == ClaimedStatus::GrantedWithMods;
             }
             FaultKind::OtherSan { status } => {
                 replace(&mut contents.extensions, issue::other_names()?);

@@ -23,7 +23,7 @@ use std::{
 use cmp::{
     Class, CmpError, Context, Credentials, Engine, Enrolment, EnrolmentKind, General, GeneralAnswer,
     MacAlgorithm, Native, Outcome, Peer, Request, RevocationReason, Step, Transaction, Trust,
-    engine::{CrlSource, RefusalKnown},
+    engine::{CrlSource, NameChanges, RefusalKnown},
     verify::VerifiedCertificate,
 };
 use devca::{
@@ -395,7 +395,7 @@ fn a_transaction_goes_on_in_another_process_after_every_step() {
         let context = bed.context(&credentials, Some(&key));
         let mut step = futures::executor::block_on(bed.engine.exchange(&mut transaction, &context)).unwrap();
         if let Step::Issued(answer) = &step {
-            let verified = transaction.verify(&*answer, &bed.peer, bed.now()).unwrap();
+            let verified = transaction.verify(answer, &bed.peer, bed.now()).unwrap();
             step = transaction.accept(&verified, &context).unwrap();
         }
         match step {
@@ -522,7 +522,12 @@ fn faults() -> Vec<Case> {
         message(FaultKind::ForeignSigner),
         message(FaultKind::HugeIterations),
         content(FaultKind::OtherKey),
-        content(FaultKind::OtherSubject),
+        content(FaultKind::OtherSubject {
+            status: ClaimedStatus::Accepted,
+        }),
+        content(FaultKind::OtherSubject {
+            status: ClaimedStatus::GrantedWithMods,
+        }),
         content(FaultKind::OtherSan {
             status: ClaimedStatus::Accepted,
         }),
@@ -580,7 +585,7 @@ fn every_fault_of_a_confirmation_revocation_or_question_is_met_with_the_right_cl
         matches!(
             fault,
             FaultKind::OtherKey
-                | FaultKind::OtherSubject
+                | FaultKind::OtherSubject { .. }
                 | FaultKind::OtherSan { .. }
                 | FaultKind::PastValidity
                 | FaultKind::FutureValidity
@@ -629,6 +634,24 @@ fn a_ca_that_lets_wait_forever_is_given_up() {
 }
 
 #[test]
+fn changes_that_the_ca_admits_are_accepted_where_the_settings_allow_it() {
+    for (status, is_accepted) in [
+        (ClaimedStatus::GrantedWithMods, true),
+        (ClaimedStatus::Accepted, false),
+    ] {
+        for fault in [FaultKind::OtherSubject { status }, FaultKind::OtherSan { status }] {
+            let mut bed = Bed::new();
+            bed.peer.policy.name_changes = NameChanges::AllIfSaid;
+            bed.ca.faults().arm(Fault::once(fault.clone()));
+            let request = Request::enrol(bed.enrolment(EnrolmentKind::Initialization));
+            let end = bed.run(&request, By::Pbm, &key(), 1);
+            assert_eq!(end.is_ok(), is_accepted, "{fault:?}");
+            assert_eq!(matches!(bed.newest(), Some(State::Confirmed)), is_accepted);
+        }
+    }
+}
+
+#[test]
 fn faults_that_do_no_harm_do_none() {
     for fault in [
         FaultKind::Delay { millis: 3_600_000 },
@@ -647,7 +670,9 @@ fn faults_that_do_no_harm_do_none() {
 #[test]
 fn a_certificate_that_nobody_may_refuse_any_more_is_known_to_be_an_orphan() {
     let bed = Bed::new();
-    bed.ca.faults().arm(Fault::once(FaultKind::OtherSubject));
+    bed.ca.faults().arm(Fault::once(FaultKind::OtherSubject {
+        status: ClaimedStatus::Accepted,
+    }));
     let enrolment = Enrolment {
         implicit_confirm: true,
         ..bed.enrolment(EnrolmentKind::Initialization)

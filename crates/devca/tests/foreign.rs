@@ -487,6 +487,51 @@ fn genm_is_answered() {
             bed.certificate("cross.pem")
                 .verify_signed_by(bed.ca.root().public_key())
                 .unwrap();
+            let crl = [
+                "-cmd",
+                "genm",
+                "-infotype",
+                "crlStatusList",
+                "-crlcert",
+                "issuing.pem",
+                "-crlout",
+                "new.crl",
+            ];
+            bed.key("a.key", KeyAlgorithm::EcP256);
+            bed.enrol_by_mac("a.key", "a.pem", &[]);
+            let crl = crl.map(|word| if word == "issuing.pem" { "a.pem" } else { word });
+            bed.succeeds(&bed.cmp(&server, &[&mac[..], &crl[..]].concat()));
+            let verify = [
+                "crl",
+                "-inform",
+                "DER",
+                "-in",
+                "new.crl",
+                "-noout",
+                "-CAfile",
+                "issuing.pem",
+            ];
+            assert!(bed.succeeds(&verify).contains("verify OK"));
+            let template = [
+                "-cmd",
+                "genm",
+                "-infotype",
+                "certReqTemplate",
+                "-template",
+                "template.der",
+            ];
+            bed.succeeds(&bed.cmp(
+                &server,
+                &[&mac[..], &template[..], &["-keyspec", "keys.der"]].concat(),
+            ));
+            assert!(
+                bed.succeeds(&["asn1parse", "-inform", "DER", "-in", "template.der"])
+                    .contains("occm")
+            );
+            assert!(
+                bed.succeeds(&["asn1parse", "-inform", "DER", "-in", "keys.der"])
+                    .contains("prime256v1")
+            );
         }
         assert_eq!(bed.ca.ledger().stats(Timestamp::now()).refused, 0);
     });
