@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
@@ -203,6 +202,8 @@ impl World for Person {
     fn set_value<'a>(&'a self, key: &'a ObjectKey, data_key: &'a str, value: &'a [u8]) -> BoxFuture<'a, ()> {
         let path = self.secret(key).join(data_key);
         save(&path, value);
+        // With a wider mode it would not be the same value any more.
+        set_mode(&path, 0o600);
         if is_root() {
             std::os::unix::fs::chown(&path, Some(NOBODY), None).unwrap();
         }
@@ -234,16 +235,4 @@ impl World for Person {
     fn writer_name(&self) -> Option<String> {
         is_root().then(|| format!("uid {NOBODY}"))
     }
-}
-
-/// Runs a blocking part of a test beside the others.
-pub(super) fn beside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::thread::JoinHandle<T> {
-    std::thread::spawn(work)
-}
-
-/// A store that is shared with tasks.
-pub(super) fn shared(host: &Host) -> Arc<DirStore> {
-    Arc::new(host.open())
 }
