@@ -146,26 +146,25 @@ fn explicit<'a>(reader: &mut SliceReader<'a>, number: u32) -> der::Result<Option
 
 /// Cuts a SEQUENCE OF into its elements.
 fn split(list: &[u8], most: usize) -> Result<Vec<&[u8]>, ErrorKind> {
-    let run = |list| -> der::Result<Option<Vec<_>>> {
+    let run = |list| -> der::Result<(Vec<_>, usize)> {
         let mut reader = SliceReader::new(list)?;
-        let elements = reader.sequence(|r| -> der::Result<_> {
-            let mut elements = Vec::new();
+        let cut = reader.sequence(|r| -> der::Result<_> {
+            let (mut elements, mut count) = (Vec::new(), 0usize);
             while !r.is_finished() {
-                if elements.len() >= most {
-                    return Ok(None);
+                let element = r.tlv_bytes()?;
+                count = count.saturating_add(1);
+                if count <= most {
+                    elements.push(element);
                 }
-                elements.push(r.tlv_bytes()?);
             }
-            Ok(Some(elements))
+            Ok((elements, count))
         })?;
-        if elements.is_some() {
-            reader.finish()?;
-        }
-        Ok(elements)
+        reader.finish()?;
+        Ok(cut)
     };
     match run(list) {
-        Ok(Some(elements)) => Ok(elements),
-        Ok(None) => Err(limit("number of extraCerts", most)),
+        Ok((elements, count)) if count <= most => Ok(elements),
+        Ok(_) => Err(limit("number of extraCerts", most)),
         Err(error) => Err(malformed("extraCerts", error)),
     }
 }
