@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
+use crate::kube::build::Program;
 use crate::process::Identity;
 
 /// Ports are taken from below the range that Linux gives to outgoing connections, so that a component that is down
@@ -142,6 +144,13 @@ impl Instance {
             let with = name.as_str();
             format!("the control plane `{instance}` has no {with}: bring it up with `--with {with}`")
         })
+    }
+
+    /// A kubectl command as the administrator.
+    pub(crate) fn kubectl(&self) -> Command {
+        let mut command = Command::new(self.assets.join(Program::Kubectl.file()));
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        command
     }
 
     /// Finds out which processes run.

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::console::{Progress, say};
 use crate::kube::Extra;
 use crate::kube::UpArgs;
-use crate::kube::build::{Assets, Program};
+use crate::kube::build::Assets;
 use crate::kube::component::{Plan, Ports};
 use crate::kube::credentials::{ADMIN, Credentials};
 use crate::kube::instance::{self, ComponentName, Instance};
@@ -30,6 +30,9 @@ omitStages: [RequestReceived]
 rules:
 - level: Metadata
 ";
+
+/// Nodes for Pods to be scheduled to; kwok plays the kubelet on each.
+const FAKE_NODES: [&str; 2] = ["fake-0", "fake-1"];
 
 /// Brings up what is asked for, or gives what is up under that name.
 pub(crate) fn up(args: &UpArgs) -> Result<Instance> {
@@ -137,7 +140,35 @@ fn start(instance: &mut Instance) -> Result<()> {
     ];
     wait_for(instance, what, &query, |answer| {
         answer.trim() == "serviceaccount/default"
-    })
+    })?;
+    if instance.component(ComponentName::Kwok).is_ok() {
+        add_fake_nodes(instance)
+    } else {
+        Ok(())
+    }
+}
+
+fn add_fake_nodes(instance: &mut Instance) -> Result<()> {
+    let file = instance.data_dir.join("nodes.yaml");
+    let nodes = FAKE_NODES.map(|name| {
+        format!(
+            "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  \
+             labels: {{kubernetes.io/hostname: {name}, kubernetes.io/os: linux}}\n  \
+             annotations: {{kwok.x-k8s.io/node: fake}}\n\
+             status:\n  allocatable: {{cpu: 32, memory: 256Gi, pods: 1000}}\n  \
+             capacity: {{cpu: 32, memory: 256Gi, pods: 1000}}\n"
+        )
+    });
+    fs::write(&file, nodes.concat()).with_context(|| format!("cannot write {}", file.display()))?;
+    process::output(instance.kubectl().args(["create", "-f"]).arg(&file))?;
+    let ready = "--output=jsonpath={range .items[*].status.conditions[?(@.type==\"Ready\")]}{.status}{end}";
+    let all = "True".repeat(FAKE_NODES.len());
+    wait_for(
+        instance,
+        "waiting for the fake nodes",
+        &["get", "nodes", ready],
+        |answer| answer == all,
+    )
 }
 
 /// Waits until the API server says that it is ready.
@@ -157,7 +188,6 @@ fn wait_for(
     query: &[&str],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    let kubectl = instance.assets.join(Program::Kubectl.file());
     let expected: Vec<ComponentName> = instance
         .components
         .iter()
@@ -169,11 +199,7 @@ fn wait_for(
     let begun = Instant::now();
     let found = until(LIMIT, PAUSE, || {
         progress.tick();
-        let mut ask = Command::new(&kubectl);
-        ask.arg(format!("--kubeconfig={}", instance.kubeconfig.display()))
-            .arg("--request-timeout=5s")
-            .args(query);
-        match process::output(&mut ask) {
+        match process::output(instance.kubectl().arg("--request-timeout=5s").args(query)) {
             Ok(answer) if wanted(&answer) => return Some(None),
             Ok(answer) => last = answer,
             Err(error) => last = error.to_string(),
