@@ -15,6 +15,7 @@ pub mod error;
 pub mod http;
 pub mod message;
 pub mod native;
+pub mod openssl;
 pub mod protection;
 pub mod transaction;
 pub mod transport;
