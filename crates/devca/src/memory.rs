@@ -6,7 +6,10 @@ use cmp::transport::{Reached, Response, Transport, TransportError, TransportErro
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Delivery, DevCa, Reply};
+use crate::{CMP_MEDIA_TYPE, Delivery, DevCa, Reply};
+
+/// What HTTP clients read of an answer by default.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Tells the CA what time it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -44,18 +47,19 @@ impl InMemory {
             .saturating_add(SignedDuration::from_secs(date_skew))
             .unwrap_or(now);
         match delivery {
+            Delivery::Answer { body, .. } if body.len() > MAX_ANSWER_BYTES => Err(TransportError::new(
+                Reached::Maybe,
+                TransportErrorKind::TooLarge,
+                "the answer is larger than 1 MiB",
+            )),
             Delivery::Answer {
-                status,
-                content_type,
+                content_type: CMP_MEDIA_TYPE,
                 body,
-            } if content_type == crate::CMP_MEDIA_TYPE => {
-                let _ = status;
-                Ok(Response {
-                    note: None,
-                    body,
-                    date: Some(date),
-                })
-            }
+                ..
+            } => Ok(Response {
+                date: Some(date),
+                ..Response::new(body)
+            }),
             Delivery::Answer { status, .. } => Err(TransportError::new(
                 Reached::Maybe,
                 TransportErrorKind::Status(status),

@@ -11,6 +11,8 @@
     reason = "a test may panic"
 )]
 
+mod support;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -21,28 +23,10 @@ use std::{
 use devca::{Config, DevCa, Fault, FaultKind, Policy, RequestKind, State, config, http};
 use jiff::Timestamp;
 use pki::{Certificate, KeyAlgorithm, PrivateKey};
+use support::bed::programs;
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 
 const SECRET: &str = "correct horse battery staple";
-
-/// The programs to test with.
-fn programs() -> Vec<PathBuf> {
-    let system = Command::new("openssl")
-        .arg("version")
-        .stdin(Stdio::null())
-        .output();
-    let mut programs = Vec::new();
-    if system.is_ok_and(|output| output.status.success()) {
-        programs.push(PathBuf::from("openssl"));
-    }
-    programs.extend(std::env::var_os("OCCM_OPENSSL35").map(PathBuf::from));
-    if programs.is_empty() {
-        let why = "there is no `openssl` on the path (Debian: apt-get install openssl)";
-        assert!(std::env::var_os("CI").is_none(), "{why}");
-        eprintln!("skipped: {why}");
-    }
-    programs
-}
 
 /// A CA on a port of its own, and a folder for the client's files.
 struct Bed {

@@ -27,6 +27,8 @@ use devca::{Config, Delivery, DevCa, Reply, State};
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, KeyAlgorithm, Name, PrivateKey, Secret};
 
+pub mod bed;
+
 pub const SECRET: &[u8] = b"a secret of one client";
 pub const OTHER_SECRET: &[u8] = b"the secret of another";
 
