@@ -5,9 +5,12 @@
 
 pub mod cli;
 pub mod clock;
+pub mod crd;
 pub mod engines;
 pub mod model;
 pub mod reconcile;
 pub mod record;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod store;
 pub mod telemetry;
