@@ -45,7 +45,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 impl SimCa {
     pub(crate) fn new(ca: DevCa) -> Self {
-        Self { ca: Arc::new(ca), weather: Mutex::new(Weather::Fine) }
+        Self {
+            ca: Arc::new(ca),
+            weather: Mutex::new(Weather::Fine),
+        }
     }
 
     pub(crate) fn weather(&self) -> Weather {
@@ -79,7 +82,9 @@ impl Transport for SimTransport {
             Message::Other => "send other",
         };
         self.world
-            .call(self.process, step, there, move |world| arrive(world, ca, index, &body, &transaction))
+            .call(self.process, step, there, move |world| {
+                arrive(world, ca, index, &body)
+            })
             .boxed()
     }
 }
@@ -88,9 +93,20 @@ impl SimTransport {
     fn note(&self, at: Timestamp, kind: Message, transaction: &str) -> usize {
         let mut history = self.world.history();
         let transaction = transaction.to_owned();
-        let (by, ca) = (self.process, self.ca);
-        history.acts.push(ActNote { at, process: self.process, what: "send" });
-        history.sent.push(Sent { at, by, ca, kind, transaction, left: true, served: false, confirmed: None });
+        let ca = self.ca;
+        history.acts.push(ActNote {
+            at,
+            process: self.process,
+            what: "send",
+        });
+        history.sent.push(Sent {
+            at,
+            ca,
+            kind,
+            transaction,
+            left: true,
+            served: false,
+        });
         history.sent.len() - 1
     }
 }
@@ -106,15 +122,21 @@ fn read(body: &[u8]) -> (Message, String) {
         PkiBody::PollReq(_) => Message::Poll,
         _ => Message::Other,
     };
-    (kind, message.transaction_id().map(pki::digest::hex).unwrap_or_default())
+    (
+        kind,
+        message.transaction_id().map(pki::digest::hex).unwrap_or_default(),
+    )
 }
 
 type Answered = (Result<Response, TransportError>, SignedDuration);
 
-fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8], transaction: &str) -> Answered {
+fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8]) -> Answered {
     let short = |world: &World| world.latency();
     let Some(sim) = world.cas.get(ca) else {
-        return (Err(failed(Reached::No, TransportErrorKind::Connect, "no such CA")), SignedDuration::ZERO);
+        return (
+            Err(failed(Reached::No, TransportErrorKind::Connect, "no such CA")),
+            SignedDuration::ZERO,
+        );
     };
     let weather = sim.weather();
     let lost = |kind, text| Err(failed(Reached::Maybe, kind, text));
@@ -123,23 +145,42 @@ fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8], transaction:
             if let Some(sent) = world.history().sent.get_mut(index) {
                 sent.left = false;
             }
-            let wait = if weather == Weather::Down { short(world) } else { SignedDuration::from_secs(10) };
-            return (Err(failed(Reached::No, TransportErrorKind::Connect, "no connection")), wait);
+            let wait = if weather == Weather::Down {
+                short(world)
+            } else {
+                SignedDuration::from_secs(10)
+            };
+            return (
+                Err(failed(Reached::No, TransportErrorKind::Connect, "no connection")),
+                wait,
+            );
         }
         Weather::RequestsLost => {
-            return (lost(TransportErrorKind::Interrupted, "the connection broke"), short(world));
+            return (
+                lost(TransportErrorKind::Interrupted, "the connection broke"),
+                short(world),
+            );
         }
         Weather::ServesErrors => {
-            return (lost(TransportErrorKind::Status(503), "service unavailable"), short(world));
+            return (
+                lost(TransportErrorKind::Status(503), "service unavailable"),
+                short(world),
+            );
         }
         Weather::Fine | Weather::AnswersLost | Weather::Slow => {}
     }
     if world.strikes(Fault::RequestLost, 0.004) {
-        return (lost(TransportErrorKind::Interrupted, "the connection broke"), short(world));
+        return (
+            lost(TransportErrorKind::Interrupted, "the connection broke"),
+            short(world),
+        );
     }
-    let answer = serve(world, sim, index, body, transaction);
+    let answer = serve(world, sim, index, body);
     if weather == Weather::AnswersLost || world.strikes(Fault::AnswerLost, 0.004) {
-        return (lost(TransportErrorKind::Interrupted, "the connection broke"), short(world));
+        return (
+            lost(TransportErrorKind::Interrupted, "the connection broke"),
+            short(world),
+        );
     }
     if weather == Weather::Slow {
         let takes = SignedDuration::from_secs(world.moving().chances.ca.between(1, 45));
@@ -151,26 +192,22 @@ fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8], transaction:
     (answer, short(world))
 }
 
-fn serve(
-    world: &Arc<World>,
-    sim: &SimCa,
-    index: usize,
-    body: &[u8],
-    transaction: &str,
-) -> Result<Response, TransportError> {
+fn serve(world: &Arc<World>, sim: &SimCa, index: usize, body: &[u8]) -> Result<Response, TransportError> {
     let now = world.now();
-    let answer = InMemory::new(Arc::clone(&sim.ca), move || now).post(body).now_or_never();
+    let answer = InMemory::new(Arc::clone(&sim.ca), move || now)
+        .post(body)
+        .now_or_never();
     let mut history = world.history();
     if let Some(sent) = history.sent.get_mut(index) {
         sent.served = true;
-        if sent.kind == Message::Confirm {
-            let entries = sim.ca.ledger().entries(0, now);
-            let confirmed = entries.iter().rev().find(|entry| entry.transaction == *transaction);
-            let confirmed = confirmed.filter(|entry| entry.state == devca::State::Confirmed);
-            sent.confirmed = confirmed.map(|entry| entry.serial.clone());
-        }
     }
-    answer.unwrap_or_else(|| Err(failed(Reached::Maybe, TransportErrorKind::Interrupted, "no answer")))
+    answer.unwrap_or_else(|| {
+        Err(failed(
+            Reached::Maybe,
+            TransportErrorKind::Interrupted,
+            "no answer",
+        ))
+    })
 }
 
 fn failed(reached: Reached, kind: TransportErrorKind, text: &str) -> TransportError {

@@ -72,7 +72,11 @@ pub(crate) struct Clockwork(Mutex<Inner>);
 
 impl Clockwork {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(Inner { now, sequence: 0, queue: BTreeMap::new() }))
+        Self(Mutex::new(Inner {
+            now,
+            sequence: 0,
+            queue: BTreeMap::new(),
+        }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -139,7 +143,11 @@ pub(crate) fn call<T: Send + 'static>(
     survives: bool,
     apply: impl FnOnce() -> (T, SignedDuration) + Send + 'static,
 ) -> Call<T> {
-    let cell = Arc::new(Mutex::new(Cell { answer: None, waker: None, gone: None }));
+    let cell = Arc::new(Mutex::new(Cell {
+        answer: None,
+        waker: None,
+        gone: None,
+    }));
     let (on_arrival, then) = (Arc::clone(&cell), Arc::clone(clockwork));
     clockwork.run_after(there, move || {
         if lock(&on_arrival).gone == Some(false) {

@@ -175,7 +175,10 @@ pub(crate) struct Switchboard {
 
 impl Switchboard {
     pub(crate) fn without(off: BTreeSet<Fault>) -> Self {
-        Self { off, ..Self::default() }
+        Self {
+            off,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_on(&self, fault: Fault) -> bool {

@@ -105,9 +105,16 @@ impl Copy {
             fingerprint: issued.certificate.fingerprint_sha256(),
             not_before: issued.certificate.not_before(),
             not_after: issued.certificate.not_after(),
-            wish: issued.wish.as_ref().map(crate::model::plan::certificate::NormalWish::hash),
+            wish: issued
+                .wish
+                .as_ref()
+                .map(crate::model::plan::certificate::NormalWish::hash),
             issuer: issued.issuer.clone(),
-            outputs: issued.outputs.iter().map(|o| (o.secret.clone(), o.data.clone())).collect(),
+            outputs: issued
+                .outputs
+                .iter()
+                .map(|o| (o.secret.clone(), o.data.clone()))
+                .collect(),
         }
     }
 }
@@ -164,7 +171,6 @@ impl WishFacts {
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at: Timestamp,
-    pub(crate) by: usize,
     pub(crate) ca: usize,
     pub(crate) kind: Message,
     pub(crate) transaction: String,
@@ -172,8 +178,6 @@ pub(crate) struct Sent {
     pub(crate) left: bool,
     /// Whether the CA worked on it.
     pub(crate) served: bool,
-    /// For a certConf: the certificate that the CA then counted as confirmed.
-    pub(crate) confirmed: Option<String>,
 }
 
 /// Kinds of messages that the judges tell apart.
@@ -250,7 +254,11 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn tell(&mut self, at: Timestamp, subject: Option<Subject>, text: impl Into<String>) {
         if self.story.len() < MOST_LINES {
-            self.story.push(Line { at, subject, text: text.into() });
+            self.story.push(Line {
+                at,
+                subject,
+                text: text.into(),
+            });
         }
     }
 
@@ -260,8 +268,15 @@ impl History {
             Some(Ok(record)) => RecordNow::Is(Box::new(RecordFacts::of(&record))),
             Some(Err(_)) => RecordNow::Unreadable,
         };
-        self.tell(at, Some(subject.clone()), format!("record by {by:?}: {}", shown(&state)));
-        self.records.entry(subject.clone()).or_default().push(RecordNote { at, by, state });
+        self.tell(
+            at,
+            Some(subject.clone()),
+            format!("record by {by:?}: {}", shown(&state)),
+        );
+        self.records
+            .entry(subject.clone())
+            .or_default()
+            .push(RecordNote { at, by, state });
     }
 
     pub(crate) fn trouble(&mut self, from: Timestamp, to: Timestamp, whose: Whose, what: &'static str) {
@@ -274,12 +289,21 @@ impl History {
             Whose::Everybody | Whose::Subject(_) => String::new(),
         };
         self.tell(from, subject, format!("trouble: {what}{where_} until {to}"));
-        self.troubles.push(Trouble { from, to, whose, what });
+        self.troubles.push(Trouble {
+            from,
+            to,
+            whose,
+            what,
+        });
     }
 
     /// The lease of `process` ends then.
     pub(crate) fn end_tenure(&mut self, process: usize, at: Timestamp) {
-        let open = self.tenures.iter_mut().rev().find(|t| t.process == process && t.to.is_none_or(|to| to > at));
+        let open = self
+            .tenures
+            .iter_mut()
+            .rev()
+            .find(|t| t.process == process && t.to.is_none_or(|to| to > at));
         if let Some(tenure) = open {
             tenure.to = Some(at);
         }
@@ -295,14 +319,20 @@ fn shown(state: &RecordNow) -> String {
     let mut text = String::new();
     if let Some(current) = &facts.current {
         let short = current.serial.get(..8).unwrap_or(&current.serial);
-        text.push_str(&format!("revision {} serial {short} until {}", current.revision, current.not_after));
+        text.push_str(&format!(
+            "revision {} serial {short} until {}",
+            current.revision, current.not_after
+        ));
     }
     if let Some(previous) = &facts.previous {
         text.push_str(&format!(", previous revision {}", previous.revision));
     }
     if let Some(open) = &facts.open {
         let short = open.transaction.get(..8).unwrap_or(&open.transaction);
-        text.push_str(&format!(", open {short} {:?} since {}", open.phase, open.started_at));
+        text.push_str(&format!(
+            ", open {short} {:?} since {}",
+            open.phase, open.started_at
+        ));
     }
     text.push_str(&format!(
         ", {} transactions, {} orphans, {} possible",

@@ -19,8 +19,8 @@ use crate::sim::faults::Fault;
 use crate::sim::history::{ActNote, By, OutputNote};
 use crate::sim::world::World;
 use crate::store::{
-    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreError, StoreResult,
-    Subject, Version,
+    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreError,
+    StoreResult, Subject, Version,
 };
 
 /// The store as a process sees it.
@@ -63,7 +63,11 @@ impl SimStore {
         write: impl FnOnce(&Arc<World>) -> StoreResult<T> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<T>> {
         let (there, process, at) = (self.world.latency(), self.process, self.world.now());
-        self.world.history().acts.push(ActNote { at, process, what: step });
+        self.world.history().acts.push(ActNote {
+            at,
+            process,
+            what: step,
+        });
         self.world
             .call(process, step, there, move |world| {
                 let back = world.latency();
@@ -115,13 +119,45 @@ pub(crate) fn note_output(world: &World, by: By, key: &ObjectKey) {
         (Some(_), None) => format!("Secret {key} by {by:?}: without revision"),
     };
     history.tell(at, None, text);
-    history.outputs.entry(key.clone()).or_default().push(OutputNote { at, by, data, revision });
+    history.outputs.entry(key.clone()).or_default().push(OutputNote {
+        at,
+        by,
+        data,
+        revision,
+    });
+}
+
+/// Some backups are made in the middle of an exchange.
+fn keep_as_backup(world: &World, subject: &Subject, bytes: &pki::Secret) {
+    const MOST: usize = 12;
+    let history = world.history();
+    let last = history.records.get(subject).and_then(|notes| notes.last());
+    let open = last
+        .and_then(|note| note.state.facts())
+        .is_some_and(|facts| facts.open.is_some());
+    drop(history);
+    let mut moving = world.moving();
+    if !open || !moving.switches.is_on(Fault::Restored) || !moving.chances.store.chance(0.2) {
+        return;
+    }
+    if moving.open_backups.len() >= MOST {
+        moving.open_backups.remove(0);
+    }
+    let now = world.clockwork.now();
+    moving
+        .open_backups
+        .push((now, subject.clone(), Arc::new(bytes.clone())));
 }
 
 /// A writer that fights with us answers our write.
 fn answer_in_a_fight(world: &Arc<World>, key: &ObjectKey) {
     let now = world.now();
-    let fight = world.moving().fights.get(key).filter(|fight| fight.until > now).cloned();
+    let fight = world
+        .moving()
+        .fights
+        .get(key)
+        .filter(|fight| fight.until > now)
+        .cloned();
     let Some(fight) = fight else { return };
     let (later, key) = (Arc::clone(world), key.clone());
     world.clockwork.run_after(fight.answer_after, move || {
@@ -137,14 +173,24 @@ fn answer_in_a_fight(world: &Arc<World>, key: &ObjectKey) {
 
 /// The store's own answer, which in memory is there at once.
 fn at_once<T>(answer: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-    answer.now_or_never().unwrap_or_else(|| Err(unavailable("the store")))
+    answer
+        .now_or_never()
+        .unwrap_or_else(|| Err(unavailable("the store")))
 }
 
 impl Store for SimStore {
     fn watch(&self) -> BoxStream<'static, Change> {
         let inner = Some(self.world.store.watch());
         let (world, process) = (Arc::clone(&self.world), self.process);
-        Watch { world, process, inner, coming: VecDeque::new(), told: BTreeSet::new(), alarm: None }.boxed()
+        Watch {
+            world,
+            process,
+            inner,
+            coming: VecDeque::new(),
+            told: BTreeSet::new(),
+            alarm: None,
+        }
+        .boxed()
     }
 
     fn attend(&self, inputs: BTreeSet<InputRef>, outputs: BTreeSet<ObjectKey>) {
@@ -166,7 +212,9 @@ impl Store for SimStore {
 
     fn create_secret<'a>(&'a self, write: &'a SecretWrite) -> BoxFuture<'a, StoreResult<SecretFacts>> {
         let write = write.clone();
-        self.write_secret("create Secret", write.key.clone(), move |world| at_once(world.store.create_secret(&write)))
+        self.write_secret("create Secret", write.key.clone(), move |world| {
+            at_once(world.store.create_secret(&write))
+        })
     }
 
     fn update_secret<'a>(
@@ -199,7 +247,12 @@ impl Store for SimStore {
         self.read("read record", move |world| {
             let now = at_once(world.store.read_record(&subject))?;
             let since = world.now() - STALE;
-            let before = world.moving().before_last.get(&subject).filter(|(at, _)| *at > since).cloned();
+            let before = world
+                .moving()
+                .before_last
+                .get(&subject)
+                .filter(|(at, _)| *at > since)
+                .cloned();
             match before {
                 Some((_, before)) if world.strikes(Fault::StaleRead, 0.05) => Ok(Some(before)),
                 _ => Ok(now),
@@ -221,29 +274,50 @@ impl Store for SimStore {
                 let now = world.now();
                 world.moving().before_last.insert(subject.clone(), (now, before));
             }
-            world.history().record(world.now(), By::Process(process), &subject, Some(bytes.expose()));
+            world
+                .history()
+                .record(world.now(), By::Process(process), &subject, Some(bytes.expose()));
+            keep_as_backup(world, &subject, &bytes);
             Ok(version)
         })
     }
 
-    fn delete_record<'a>(&'a self, subject: &'a Subject, expected: Version) -> BoxFuture<'a, StoreResult<()>> {
+    fn delete_record<'a>(
+        &'a self,
+        subject: &'a Subject,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<()>> {
         let (subject, process) = (subject.clone(), self.process);
         self.write("delete record", true, move |world| {
             at_once(world.store.delete_record(&subject, expected))?;
             world.moving().before_last.remove(&subject);
-            world.history().record(world.now(), By::Process(process), &subject, None);
+            world
+                .history()
+                .record(world.now(), By::Process(process), &subject, None);
             Ok(())
         })
     }
 
-    fn write_status<'a>(&'a self, object: &'a ObjectKey, status: &'a Status) -> BoxFuture<'a, StoreResult<()>> {
+    fn write_status<'a>(
+        &'a self,
+        object: &'a ObjectKey,
+        status: &'a Status,
+    ) -> BoxFuture<'a, StoreResult<()>> {
         let (object, status) = (object.clone(), status.clone());
-        self.write("write status", false, move |world| at_once(world.store.write_status(&object, &status)))
+        self.write("write status", false, move |world| {
+            at_once(world.store.write_status(&object, &status))
+        })
     }
 
-    fn set_finalizer<'a>(&'a self, object: &'a ObjectKey, present: Presence) -> BoxFuture<'a, StoreResult<()>> {
+    fn set_finalizer<'a>(
+        &'a self,
+        object: &'a ObjectKey,
+        present: Presence,
+    ) -> BoxFuture<'a, StoreResult<()>> {
         let object = object.clone();
-        self.write("set finalizer", false, move |world| at_once(world.store.set_finalizer(&object, present)))
+        self.write("set finalizer", false, move |world| {
+            at_once(world.store.set_finalizer(&object, present))
+        })
     }
 
     fn annotate<'a>(
@@ -253,7 +327,9 @@ impl Store for SimStore {
         annotations: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let (object, annotations) = (object.clone(), annotations.clone());
-        self.write("annotate", false, move |world| at_once(world.store.annotate(kind, &object, &annotations)))
+        self.write("annotate", false, move |world| {
+            at_once(world.store.annotate(kind, &object, &annotations))
+        })
     }
 
     fn emit<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
@@ -272,7 +348,10 @@ impl Store for SimStore {
 
     fn clock_offset(&self) -> Option<SignedDuration> {
         let moving = self.world.moving();
-        moving.standings.get(self.process).map(|standing| -standing.offset)
+        moving
+            .standings
+            .get(self.process)
+            .map(|standing| -standing.offset)
     }
 }
 
@@ -323,7 +402,11 @@ impl Watch {
     fn lag(&self) -> SignedDuration {
         let now = self.world.now();
         let mut moving = self.world.moving();
-        let late = moving.standings.get(self.process).and_then(|s| s.watch_late).filter(|(until, _)| *until > now);
+        let late = moving
+            .standings
+            .get(self.process)
+            .and_then(|s| s.watch_late)
+            .filter(|(until, _)| *until > now);
         match late {
             Some((_, by)) => by,
             None => SignedDuration::from_micros(moving.chances.latency.between(300, 40_000)),
@@ -358,7 +441,12 @@ impl Watch {
                 break;
             }
         }
-        let there: BTreeSet<Told> = listed.iter().filter_map(Told::of).filter(|t| t.1).map(|t| t.0).collect();
+        let there: BTreeSet<Told> = listed
+            .iter()
+            .filter_map(Told::of)
+            .filter(|t| t.1)
+            .map(|t| t.0)
+            .collect();
         let gone: Vec<Told> = self.told.difference(&there).cloned().collect();
         for told in gone {
             self.put(told.gone());
@@ -370,13 +458,19 @@ impl Watch {
     }
 
     fn lost(&mut self) -> Option<Timestamp> {
-        self.world.moving().standings.get(self.process).and_then(|s| s.watch_lost)
+        self.world
+            .moving()
+            .standings
+            .get(self.process)
+            .and_then(|s| s.watch_lost)
     }
 
     fn wake_at(&mut self, at: Timestamp) {
         if self.alarm != Some(at) {
             self.alarm = Some(at);
-            self.world.clockwork.run_after(at.duration_since(self.world.now()), || {});
+            self.world
+                .clockwork
+                .run_after(at.duration_since(self.world.now()), || {});
         }
     }
 }
@@ -403,7 +497,9 @@ impl Stream for Watch {
         self.take_in(context);
         match self.coming.front().map(|(at, _)| *at) {
             Some(at) if at <= now => {
-                let Some((_, change)) = self.coming.pop_front() else { return Poll::Pending };
+                let Some((_, change)) = self.coming.pop_front() else {
+                    return Poll::Pending;
+                };
                 if let Some((told, there)) = Told::of(&change) {
                     if there {
                         self.told.insert(told);

@@ -56,6 +56,8 @@ pub(crate) struct Moving {
     pub(crate) before_last: BTreeMap<Subject, (Timestamp, RecordSeen)>,
     pub(crate) fights: BTreeMap<ObjectKey, Fight>,
     pub(crate) calls: u64,
+    /// Records as they were while a transaction was open: the backups that hurt.
+    pub(crate) open_backups: Vec<(Timestamp, Subject, Arc<pki::Secret>)>,
 }
 
 /// The world.
@@ -72,7 +74,13 @@ pub(crate) struct World {
 const KILL: f64 = 0.01;
 
 impl World {
-    pub(crate) fn new(seed: u64, start: Timestamp, cas: Vec<SimCa>, processes: usize, switches: Switchboard) -> Arc<Self> {
+    pub(crate) fn new(
+        seed: u64,
+        start: Timestamp,
+        cas: Vec<SimCa>,
+        processes: usize,
+        switches: Switchboard,
+    ) -> Arc<Self> {
         let stream = |purpose| Random::stream(seed, purpose);
         let chances = Chances {
             latency: stream("latency"),
@@ -97,6 +105,7 @@ impl World {
                 before_last: BTreeMap::new(),
                 fights: BTreeMap::new(),
                 calls: 0,
+                open_backups: Vec::new(),
             }),
             history: Mutex::new(History::default()),
         })
@@ -116,7 +125,11 @@ impl World {
 
     /// What a process reads on its clock.
     pub(crate) fn clock_of(&self, process: usize) -> Timestamp {
-        let offset = self.moving().standings.get(process).map_or(SignedDuration::ZERO, |s| s.offset);
+        let offset = self
+            .moving()
+            .standings
+            .get(process)
+            .map_or(SignedDuration::ZERO, |s| s.offset);
         self.now().saturating_add(offset).unwrap_or(Timestamp::MAX)
     }
 
@@ -175,7 +188,8 @@ impl World {
         self.moving().switches.count_kill(step);
         let delay = there.as_secs_f64() * 3.0 * when;
         let delay = SignedDuration::try_from_secs_f64(delay).unwrap_or(SignedDuration::ZERO);
-        self.clockwork.after(delay, Happening::Drive(Drive::Kill { process, life }));
+        self.clockwork
+            .after(delay, Happening::Drive(Drive::Kill { process, life }));
     }
 
     /// Some milliseconds.
@@ -184,9 +198,15 @@ impl World {
     }
 
     /// The hash of every value of a Secret.
-    pub(crate) fn output_data(&self, key: &ObjectKey) -> Option<(BTreeMap<String, ContentHash>, Option<u64>)> {
+    pub(crate) fn output_data(
+        &self,
+        key: &ObjectKey,
+    ) -> Option<(BTreeMap<String, ContentHash>, Option<u64>)> {
         let content = self.people.secret(key)?;
-        let revision = content.facts.annotations.get(crate::model::object::REVISION_ANNOTATION);
+        let revision = content
+            .facts
+            .annotations
+            .get(crate::model::object::REVISION_ANNOTATION);
         let revision = revision.and_then(|text| text.parse().ok());
         Some((content.facts.data, revision))
     }

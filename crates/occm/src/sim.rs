@@ -1,0 +1,326 @@
+//! The simulation: the real rules, record, outputs and schedule, through years of virtual time, on a store and CAs that
+//! fail at random. One thread, one seed, no sleeping; the same seed gives the same run.
+//!
+//! ```text
+//!   driver ── polls ──> Manager (the real one) ──> SimStore ──> store in memory      judges read
+//!     │                     └──> native engine ──> SimTransport ──> devca              history and ledger
+//!     └── strikes: weather at the CAs, people, foreign writers, kills, pauses, clocks, restores
+//! ```
+//!
+//! Not for production: behind the feature `sim`, used by tests and by `occm-simulate`. The page for people is
+//! `docs/simulation.md`.
+
+pub mod faults;
+pub mod judges;
+pub mod plant;
+
+mod ca;
+mod clockwork;
+mod driver;
+mod history;
+mod random;
+mod scene;
+mod store;
+mod strike;
+mod watched;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use driver::Driver;
+use faults::{Fault, Switchboard};
+use judges::{Evidence, Promise, Violation};
+use plant::Plant;
+use scene::{Kind, Scene};
+use world::World;
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything that chance decides follows from this number.
+    pub seed: u64,
+    /// How many Certificates.
+    pub certificates: usize,
+    /// How many virtual days.
+    pub days: u32,
+    /// Faults that are switched off.
+    pub without: BTreeSet<Fault>,
+    /// The bug that is planted.
+    pub plant: Plant,
+    /// Certificates alike with this many requests in a second, and one outage of a day, instead of everything mixed.
+    pub fleet: Option<u32>,
+}
+
+impl Options {
+    /// A mixed run with all faults and no bug.
+    pub fn new(seed: u64, certificates: usize, days: u32) -> Self {
+        Self {
+            seed,
+            certificates,
+            days,
+            without: BTreeSet::new(),
+            plant: Plant::None,
+            fleet: None,
+        }
+    }
+
+    /// Many Certificates alike, a rate limit, and an outage of the CA for a day when they are due.
+    pub fn fleet(seed: u64, certificates: usize, days: u32, rate: u32) -> Self {
+        let without = Fault::ALL.iter().copied().collect();
+        Self {
+            fleet: Some(rate),
+            without,
+            ..Self::new(seed, certificates, days)
+        }
+    }
+}
+
+/// What a run shows.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was simulated.
+    pub options: Options,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// How often each promise was at stake.
+    pub stakes: BTreeMap<Promise, u64>,
+    /// How often each fault came.
+    pub faults: BTreeMap<Fault, u64>,
+    /// At which steps the process was killed, and how often.
+    pub kills: BTreeMap<&'static str, u64>,
+    /// How often each decision was taken.
+    pub decisions: BTreeMap<String, u64>,
+    /// Certificates that the CAs issued.
+    pub issued: usize,
+    /// Calls to the store and the CAs.
+    pub calls: u64,
+    /// How long it took.
+    pub took: Duration,
+    story: Vec<history::Line>,
+}
+
+/// Runs a simulation.
+///
+/// # Errors
+///
+/// Only if the CAs of the simulation cannot be made.
+pub fn run(options: &Options) -> Result<Outcome, devca::Error> {
+    let began = Instant::now();
+    let start = scene::start();
+    let end = start + SignedDuration::from_hours(24 * i64::from(options.days));
+    let switches = Switchboard::without(options.without.clone());
+    let world = World::new(options.seed, start, scene::cas(start)?, 2, switches);
+    let kind = options.fleet.map_or(Kind::Mixed, |rate| Kind::Fleet { rate });
+    let scene = Scene::set(&world, kind, options.certificates);
+    watched::begin(options.plant.rules());
+    let rate = scene.rate;
+    let mut driver = Driver::new(
+        std::sync::Arc::clone(&world),
+        scene,
+        options.plant,
+        options.seed,
+        2,
+    );
+    if options.fleet.is_some() {
+        outage_of_a_day(&world);
+    }
+    driver.run(end);
+    drop(driver);
+    let decisions = watched::counts();
+    let ledgers: Vec<Vec<devca::Entry>> = world
+        .cas
+        .iter()
+        .map(|sim| sim.ca.ledger().entries(0, end))
+        .collect();
+    let issued = ledgers.iter().map(Vec::len).sum();
+    let history = std::mem::take(&mut *world.history());
+    let verdict = judges::judge(&Evidence {
+        history: &history,
+        ledgers,
+        rate,
+        end,
+        ca_of: scene::ca_of,
+    });
+    let moving = world.moving();
+    Ok(Outcome {
+        options: options.clone(),
+        violations: verdict.violations,
+        stakes: verdict.stakes,
+        faults: moving.switches.counts().clone(),
+        kills: moving.switches.kills().clone(),
+        decisions,
+        issued,
+        calls: moving.calls,
+        took: began.elapsed(),
+        story: history.story,
+    })
+}
+
+/// The fleet lives ten days and is due after a little less than seven: the first CA is gone for the day after that.
+fn outage_of_a_day(world: &std::sync::Arc<World>) {
+    let (later, from) = (std::sync::Arc::clone(world), SignedDuration::from_hours(158));
+    let long = SignedDuration::from_hours(24);
+    world.clockwork.run_after(from, move || {
+        let Some(sim) = later.cas.first() else { return };
+        sim.set_weather(ca::Weather::Down);
+        later
+            .history()
+            .trouble(later.now(), later.now() + long, history::Whose::Ca(0), "CA down");
+        later.moving().switches.count(Fault::CaDown);
+        let then = std::sync::Arc::clone(&later);
+        later.clockwork.run_after(long, move || {
+            if let Some(sim) = then.cas.first() {
+                sim.set_weather(ca::Weather::Fine);
+            }
+        });
+    });
+}
+
+/// Looks for the fewest faults that still break the same promise, and gives that run.
+///
+/// # Errors
+///
+/// Only if the CAs of the simulation cannot be made.
+pub fn shrink(outcome: Outcome) -> Result<Outcome, devca::Error> {
+    let Some(promise) = outcome.violations.first().map(|violation| violation.promise) else {
+        return Ok(outcome);
+    };
+    let mut best = outcome;
+    for fault in Fault::ALL {
+        if best.options.without.contains(fault) || !best.faults.contains_key(fault) {
+            continue;
+        }
+        let mut options = best.options.clone();
+        options.without.insert(*fault);
+        options.days = days_until(&best).min(options.days);
+        let tried = run(&options)?;
+        if tried
+            .violations
+            .first()
+            .is_some_and(|violation| violation.promise == promise)
+        {
+            best = tried;
+        }
+    }
+    Ok(best)
+}
+
+fn days_until(outcome: &Outcome) -> u32 {
+    let last = outcome
+        .violations
+        .first()
+        .map_or(scene::start(), |violation| violation.at);
+    u32::try_from(last.duration_since(scene::start()).as_hours() / 24 + 1).unwrap_or(outcome.options.days)
+}
+
+/// Most lines of a story.
+const STORY_LINES: usize = 60;
+
+impl Outcome {
+    /// The end of the story of the first violation: what happened to its subject, and to everybody, before it.
+    pub fn story(&self) -> String {
+        let Some(violation) = self.violations.first() else {
+            return String::new();
+        };
+        let concerns = |line: &&history::Line| {
+            let whose = match (&violation.subject, &line.subject) {
+                (Some(subject), Some(whose)) => subject == whose,
+                (None, _) | (_, None) => true,
+            };
+            let named = violation.subject.as_ref().is_none_or(|subject| {
+                !line.text.starts_with("Secret ") || line.text.contains(subject.key().name.as_str())
+            });
+            whose && named && line.at <= violation.at + SignedDuration::from_mins(3)
+        };
+        let lines: Vec<&history::Line> = self.story.iter().filter(concerns).collect();
+        let skip = lines.len().saturating_sub(STORY_LINES);
+        let mut text = String::new();
+        for line in lines.into_iter().skip(skip) {
+            let whose = line
+                .subject
+                .as_ref()
+                .map_or_else(String::new, |subject| format!("[{subject}] "));
+            text.push_str(&format!("  {} {whose}{}\n", line.at, line.text));
+        }
+        text
+    }
+
+    /// How to see this run again.
+    pub fn replay(&self) -> String {
+        let options = &self.options;
+        let mut text = format!(
+            "cargo xtask simulate --seed {} --certificates {} --days {}",
+            options.seed, options.certificates, options.days
+        );
+        if let Some(rate) = options.fleet {
+            text.push_str(&format!(" --fleet {rate}"));
+        } else if !options.without.is_empty() {
+            let names: Vec<String> = options.without.iter().map(|fault| format!("{fault:?}")).collect();
+            text.push_str(&format!(" --without {}", names.join(",")));
+        }
+        if options.plant != Plant::None {
+            text.push_str(&format!(" --plant {:?}", options.plant));
+        }
+        text
+    }
+
+    /// Decisions that were taken.
+    pub fn decided(&self) -> u64 {
+        self.decisions.values().sum()
+    }
+
+    /// Virtual time that went by.
+    pub fn virtual_years(&self) -> f64 {
+        f64::from(self.options.days) / 365.25
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        writeln!(
+            f,
+            "seed {}: {} certificates, {} days; {} issued, {} decisions, {} calls, {:.2?}",
+            options.seed,
+            options.certificates,
+            options.days,
+            self.issued,
+            self.decided(),
+            self.calls,
+            self.took
+        )?;
+        let stakes = self
+            .stakes
+            .iter()
+            .map(|(promise, count)| format!("{promise:?} {count}"));
+        writeln!(f, "  at stake: {}", stakes.collect::<Vec<_>>().join(", "))?;
+        let faults = self
+            .faults
+            .iter()
+            .map(|(fault, count)| format!("{fault:?} {count}"));
+        writeln!(f, "  faults: {}", faults.collect::<Vec<_>>().join(", "))?;
+        let kills = self.kills.iter().map(|(step, count)| format!("{step} {count}"));
+        writeln!(f, "  kills at: {}", kills.collect::<Vec<_>>().join(", "))?;
+        for violation in &self.violations {
+            let whose = violation
+                .subject
+                .as_ref()
+                .map_or_else(String::new, |subject| format!(" of {subject}"));
+            writeln!(
+                f,
+                "  BROKEN {:?}{whose} at {}: {}",
+                violation.promise, violation.at, violation.what
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a run starts in virtual time.
+pub fn start() -> Timestamp {
+    scene::start()
+}
