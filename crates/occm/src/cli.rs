@@ -4,6 +4,7 @@ mod ca;
 mod completions;
 mod dev;
 mod inspect;
+mod out;
 mod request;
 mod serve;
 mod snapshot;

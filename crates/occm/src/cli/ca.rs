@@ -12,7 +12,7 @@ use devca::{Config, DevCa, Policy};
 use jiff::Timestamp;
 use pki::KeyAlgorithm;
 
-use crate::cli::stop_signal;
+use crate::cli::{out, stop_signal};
 
 /// Settings of the CA.
 ///
@@ -67,11 +67,11 @@ impl CaArgs {
             .await
             .with_context(|| format!("--listen {}", self.listen))?;
         let address = listener.local_addr()?;
-        println!("development CA, NOT FOR PRODUCTION");
-        println!("  CMP     http://{address}/cmp");
-        println!("  root    curl -s http://{address}/-/ca.pem");
-        println!("  ledger  curl -s http://{address}/-/ledger");
-        println!("  stop    Ctrl-C");
+        out::line("development CA, NOT FOR PRODUCTION");
+        out::line(&format!("  CMP     http://{address}/cmp"));
+        out::line(&format!("  root    curl -s http://{address}/-/ca.pem"));
+        out::line(&format!("  ledger  curl -s http://{address}/-/ledger"));
+        out::line("  stop    Ctrl-C");
         devca::http::serve(ca, listener, stop_signal()).await?;
         Ok(ExitCode::SUCCESS)
     }

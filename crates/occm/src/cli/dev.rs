@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cli::snapshot::Snapshot;
 use crate::cli::status::{certificate_and_issuer_tables, certificate_row, issuer_row};
-use crate::cli::{serve, stop_signal};
+use crate::cli::{out, serve, stop_signal};
 use crate::model::object::{DEFAULT_NAMESPACE, ObjectKey};
 use crate::model::reason::Reason;
 use crate::reconcile::manager::Observer;
@@ -102,7 +102,7 @@ impl Dev {
         let shown = tokio::spawn(show(store, told, stopped));
         stop_signal().await;
         stop.send_replace(true);
-        println!("\nstopping");
+        out::line("\nstopping");
         running.await?.context("a look ended unexpectedly")?;
         spoiling.await?;
         shown.await??;
@@ -115,25 +115,37 @@ impl Dev {
 
 fn print_welcome(dir: &Path, address: SocketAddr) {
     let dir = dir.display();
-    println!("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
-    println!();
-    println!("  objects   {dir}/demo.yaml            edit it, add files: the manager notices");
-    println!("  outputs   {dir}/secrets/default/     one directory for each Secret");
-    println!("  CA        http://{address}/cmp");
-    println!();
-    println!("Look at what was issued, in another terminal:");
-    println!("  openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text");
-    println!("  occm inspect {dir}/secrets/default/web-tls/tls.crt");
-    println!("  occm status --store {dir}");
-    println!("  curl -s http://{address}/-/ledger");
-    println!();
-    println!("Then try:");
-    println!("  rm -r {dir}/secrets/default/web-tls          it is back, with the same bytes");
-    println!("  occm renew web-tls --wait --store {dir}      a new certificate");
-    println!("  occm status refused --store {dir}            what a wrong secret looks like");
-    println!();
-    println!("Ctrl-C stops everything and deletes the directory.");
-    println!();
+    out::line("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
+    out::line("");
+    out::line(&format!(
+        "  objects   {dir}/demo.yaml            edit it, add files: the manager notices"
+    ));
+    out::line(&format!(
+        "  outputs   {dir}/secrets/default/     one directory for each Secret"
+    ));
+    out::line(&format!("  CA        http://{address}/cmp"));
+    out::line("");
+    out::line("Look at what was issued, in another terminal:");
+    out::line(&format!(
+        "  openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text"
+    ));
+    out::line(&format!("  occm inspect {dir}/secrets/default/web-tls/tls.crt"));
+    out::line(&format!("  occm status --store {dir}"));
+    out::line(&format!("  curl -s http://{address}/-/ledger"));
+    out::line("");
+    out::line("Then try:");
+    out::line(&format!(
+        "  rm -r {dir}/secrets/default/web-tls          it is back, with the same bytes"
+    ));
+    out::line(&format!(
+        "  occm renew web-tls --wait --store {dir}      a new certificate"
+    ));
+    out::line(&format!(
+        "  occm status refused --store {dir}            what a wrong secret looks like"
+    ));
+    out::line("");
+    out::line("Ctrl-C stops everything and deletes the directory.");
+    out::line("");
 }
 
 /// The objects of the try.
@@ -195,7 +207,7 @@ async fn show(
                     let surplus = latest.len().saturating_sub(SHOWN_EVENTS);
                     latest.drain(..surplus);
                 } else {
-                    println!("{line}");
+                    out::line(&format!("{line}"));
                 }
             }
             _ = redraw.tick(), if terminal => drawn = draw(&snapshot, &latest, drawn)?,

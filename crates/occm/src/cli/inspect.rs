@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use crate::cli::out;
+
 /// Largest file that is looked at, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -26,7 +28,7 @@ impl Inspect {
         let name = self.file.display();
         let bytes = self.read().with_context(|| format!("{name}"))?;
         match describe(&bytes) {
-            Ok(text) => print!("{text}"),
+            Ok(text) => out::print(&text),
             Err(error) => anyhow::bail!(
                 "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
                  PEM or DER"

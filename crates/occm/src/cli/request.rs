@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cli::StoreArgs;
 use crate::cli::snapshot::{LOOK_AGAIN, Snapshot, open};
+use crate::cli::{StoreArgs, out};
 use crate::model::object::{
     Kind, OVER_BUDGET_ANNOTATION, ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
 };
@@ -83,7 +83,7 @@ impl RequestArgs {
                 .annotate(Kind::Certificate, key, &annotations)
                 .await
                 .with_context(|| format!("Certificate {key}"))?;
-            println!("{key}: {} asked for", wanted.noun());
+            out::line(&format!("{key}: {} asked for", wanted.noun()));
         }
         match patience {
             Some(patience) => wait(&self.store, &targets, patience).await,
@@ -142,7 +142,7 @@ async fn wait(
         if late.is_empty() {
             targets
                 .iter()
-                .for_each(|(key, _)| println!("{key}: revision {}", revision(&snapshot, key)));
+                .for_each(|(key, _)| out::line(&format!("{key}: revision {}", revision(&snapshot, key))));
             return Ok(ExitCode::SUCCESS);
         }
         if tokio::time::Instant::now() >= deadline {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::snapshot::{LOOK_AGAIN, Snapshot, open};
 use crate::cli::table::{distance, table};
-use crate::cli::{Output, StoreArgs, stop_signal};
+use crate::cli::{Output, StoreArgs, out, stop_signal};
 use crate::model::certificate::Certificate;
 use crate::model::condition::{Condition, ConditionStatus};
 use crate::model::issuer::Issuer;
@@ -53,7 +53,7 @@ struct Wrong {
 impl StatusArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let snapshot = Snapshot::of(&open(&self.store)?);
-        print!("{}", self.show(&snapshot)?);
+        out::print(&self.show(&snapshot)?);
         for problem in &snapshot.problems {
             eprintln!("warning: {problem}");
         }
@@ -69,7 +69,7 @@ impl StatusArgs {
             let snapshot = Snapshot::of(&open(&self.store)?);
             let now = serde_json::to_value(self.listing(&snapshot))?;
             if now != shown {
-                println!("\n{}", self.show(&snapshot)?);
+                out::line(&format!("\n{}", self.show(&snapshot)?));
                 shown = now;
             }
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use crate::cli::out;
 use crate::model::field::FieldErrors;
 use crate::model::object::DEFAULT_NAMESPACE;
 use crate::model::plan::{CertificatePlan, IssuerPlan};
@@ -33,9 +34,9 @@ impl Verify {
             let (fine, problems) = self.check(&read(path)?);
             right += fine;
             wrong += problems.len();
-            problems.iter().for_each(|problem| println!("{problem}"));
+            problems.iter().for_each(|problem| out::line(&problem));
         }
-        println!("{right} objects are right, {wrong} problems found");
+        out::line(&format!("{right} objects are right, {wrong} problems found"));
         Ok(if wrong == 0 {
             ExitCode::SUCCESS
         } else {

@@ -3,7 +3,7 @@
 use cmp::engine::RefusalKnown;
 use cmp::verify::{Expectation, VerifiedCertificate, issued};
 use cmp::{Answer, Class, CmpError, ErrorKind, Outcome, Reached, Step};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::model::object::{
     OVER_BUDGET_ANNOTATION, ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,

@@ -1,0 +1,258 @@
+//! The life of a Certificate on the directory store, with the real binary and the development CA over HTTP.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+
+use support::{Ca, Host, certificate_yaml, condition, issuer_yaml, judge, occm, reason, wait_for};
+
+fn store(host: &Host) -> String {
+    host.path().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_wish_becomes_a_key_and_a_certificate_that_openssl_accepts() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write(
+        "web.yaml",
+        &certificate_yaml(
+            "web",
+            "  duration: 90d\n  usages: [digital signature, server auth]\n",
+        ),
+    );
+    host.start();
+    let status = host.wait_ready("web");
+    judge(&host, "web-tls", &ca);
+    assert_eq!(status["revision"], 1);
+    let entries = ca.issued_for("web.example");
+    assert_eq!(entries.len(), 1);
+    assert_eq!(
+        entries[0]["serial"].as_str().unwrap(),
+        status["serialNumber"].as_str().unwrap()
+    );
+    let text = support::openssl(&[
+        "x509",
+        "-in",
+        host.output("web-tls", "tls.crt").to_str().unwrap(),
+        "-noout",
+        "-text",
+    ]);
+    assert!(
+        text.contains("DNS:web.example") && text.contains("TLS Web Server Authentication"),
+        "{text}"
+    );
+    for key in ["tls.key", "tls.crt", "ca.crt"] {
+        let mode = std::fs::metadata(host.output("web-tls", key))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777;
+        assert_eq!(mode, 0o600, "{key}");
+    }
+    host.stop();
+}
+
+#[test]
+fn an_output_is_repaired_with_the_same_bytes_also_while_the_ca_is_down_and_right_after_a_restart() {
+    let mut ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write("web.yaml", &certificate_yaml("web", ""));
+    host.start();
+    host.wait_ready("web");
+    let bytes: Vec<Vec<u8>> = ["tls.key", "tls.crt", "ca.crt"]
+        .iter()
+        .map(|k| host.wait_output("web-tls", k))
+        .collect();
+    let back = |host: &Host, what: &str| {
+        wait_for(what, || {
+            let now: Option<Vec<Vec<u8>>> = ["tls.key", "tls.crt", "ca.crt"]
+                .iter()
+                .map(|k| host.read("web-tls", k))
+                .collect();
+            now.filter(|now| *now == bytes)
+        });
+    };
+    ca.stop();
+    std::fs::write(host.output("web-tls", "tls.crt"), "spoilt").unwrap();
+    back(&host, "a changed output");
+    std::fs::remove_dir_all(host.path().join("secrets/default/web-tls")).unwrap();
+    back(&host, "a deleted output");
+    std::fs::remove_file(host.output("web-tls", "tls.key")).unwrap();
+    back(&host, "a deleted key");
+    host.kill();
+    std::fs::remove_dir_all(host.path().join("secrets/default/web-tls")).unwrap();
+    host.start();
+    back(&host, "an output that was deleted while nobody looked");
+}
+
+#[test]
+fn a_certificate_renews_before_its_end_and_by_request() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write(
+        "web.yaml",
+        &certificate_yaml("web", "  duration: 60s\n  renewBefore: 55s\n"),
+    );
+    host.write("long.yaml", &certificate_yaml("long", "  duration: 90d\n"));
+    host.start();
+    let first = host.wait_ready("web")["serialNumber"].clone();
+    let second = host.wait_revision("web", 2);
+    assert_ne!(first, second["serialNumber"]);
+    judge(&host, "web-tls", &ca);
+    host.wait_ready("long");
+    let key_before = host.read("long-tls", "tls.key");
+    let output = occm(&["renew", "long", "--wait", "30s", "--store", &store(&host)]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        host.wait_revision("long", 2)["history"].as_array().unwrap().len(),
+        2
+    );
+    assert_ne!(
+        key_before,
+        host.read("long-tls", "tls.key"),
+        "a renewal makes a new key"
+    );
+    judge(&host, "long-tls", &ca);
+}
+
+#[test]
+fn a_restart_issues_nothing() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    for i in 0..5 {
+        host.write(&format!("c{i}.yaml"), &certificate_yaml(&format!("c{i}"), ""));
+    }
+    host.start();
+    (0..5).for_each(|i| drop(host.wait_ready(&format!("c{i}"))));
+    let issued = ca.ledger().len();
+    for _ in 0..3 {
+        host.kill();
+        host.start();
+        (0..5).for_each(|i| drop(host.wait_ready(&format!("c{i}"))));
+    }
+    // A lost status is written again, and nothing is issued for it.
+    host.stop();
+    std::fs::remove_dir_all(host.path().join(".occm/status")).unwrap();
+    host.start();
+    (0..5).for_each(|i| drop(host.wait_ready(&format!("c{i}"))));
+    assert_eq!(ca.ledger().len(), issued);
+}
+
+#[test]
+fn a_lost_record_is_made_again_from_the_output() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write("web.yaml", &certificate_yaml("web", ""));
+    host.start();
+    host.wait_ready("web");
+    let issued = ca.ledger().len();
+    let key = host.wait_output("web-tls", "tls.key");
+    let record = host.path().join(".occm/records/default/occm-record-web");
+    assert!(record.exists());
+    host.kill();
+    std::fs::remove_file(&record).unwrap();
+    host.start();
+    wait_for("the record", || record.exists().then_some(()));
+    std::fs::remove_dir_all(host.path().join("secrets/default/web-tls")).unwrap();
+    wait_for("the same key", || {
+        host.read("web-tls", "tls.key").filter(|now| *now == key)
+    });
+    assert_eq!(ca.ledger().len(), issued);
+}
+
+#[test]
+fn a_changed_wish_is_enrolled_and_an_unchanged_one_is_not() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write("web.yaml", &certificate_yaml("web", ""));
+    host.start();
+    host.wait_ready("web");
+    host.write(
+        "web.yaml",
+        &format!("# a comment\n{}", certificate_yaml("web", "  renewBefore: 1h\n")),
+    );
+    host.write(
+        "web.yaml",
+        &certificate_yaml("web", "  ipAddresses: [192.0.2.9]\n"),
+    );
+    host.wait_revision("web", 2);
+    let text = support::openssl(&[
+        "x509",
+        "-in",
+        host.output("web-tls", "tls.crt").to_str().unwrap(),
+        "-noout",
+        "-text",
+    ]);
+    assert!(text.contains("IP Address:192.0.2.9"), "{text}");
+    assert_eq!(ca.issued_for("web.example").len(), 2);
+}
+
+#[test]
+fn a_wrong_secret_is_told_and_a_right_one_wakes_it_at_once() {
+    let ca = Ca::start("{}");
+    let mut host = Host::new();
+    host.write("issuer.yaml", &issuer_yaml(&ca, "wrong", ""));
+    host.write("web.yaml", &certificate_yaml("web", ""));
+    host.start();
+    let status = wait_for("the reason", || {
+        host.status("web")
+            .filter(|s| reason(s, "Ready") == "IssuerNotReady")
+    });
+    assert_eq!(condition(&status, "Ready"), "False");
+    host.write("issuer.yaml", &issuer_yaml(&ca, support::SECRET, ""));
+    host.wait_ready("web");
+}
+
+#[test]
+fn a_broken_file_stops_only_itself() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write("a.yaml", &certificate_yaml("a", "  dnsNames: [\"not a name\"]\n"));
+    host.write(
+        "b.yaml",
+        "apiVersion: occm.dev/v1alpha1\nkind: Certificate\nmetadata: {name: b}\nspec: [\n",
+    );
+    host.write(
+        "c.yaml",
+        &certificate_yaml("c", "  privateKey: {algorithm: RSA, size: 1024}\n"),
+    );
+    host.write("good.yaml", &certificate_yaml("good", ""));
+    host.start();
+    host.wait_ready("good");
+    let told = wait_for("the reason", || {
+        host.status("c").filter(|s| reason(s, "Ready") == "InvalidSpec")
+    });
+    assert!(
+        told.to_string()
+            .contains("spec.privateKey.size: 1024 does not fit RSA; allowed: 2048, 3072 or 4096"),
+        "{told}"
+    );
+    let verify = occm(&["verify", &store(&host)]);
+    let text = String::from_utf8_lossy(&verify.stdout).into_owned();
+    assert!(!verify.status.success());
+    assert!(
+        text.contains("spec.privateKey.size") && text.contains("b.yaml"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_second_manager_is_refused() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.start();
+    wait_for("the lock", || {
+        host.path().join(".occm/lock").exists().then_some(())
+    });
+    let second = wait_for("a refusal", || {
+        let output = occm(&["serve", "--store", &store(&host)]);
+        (!output.status.success()).then_some(output)
+    });
+    let text = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(text.contains("error:") && text.contains("--store"), "{text}");
+}
