@@ -20,10 +20,12 @@
 //! **Threads.** File access runs on tokio's blocking threads, the watch on one thread of its own. A future that is
 //! dropped does not stop its write.
 
+mod any;
 mod events;
 mod eyes;
 mod files;
 mod fs;
+mod kept;
 mod layout;
 mod locks;
 mod objects;
@@ -46,14 +48,14 @@ use futures::stream::{BoxStream, StreamExt};
 
 use crate::model::object::{Kind, ObjectKey};
 use crate::model::plan::{InputKind, InputRef};
+use crate::store::dir::any::AnyObject;
 use crate::store::dir::fs::{Durability, PRIVATE_FILE, Steps, store_error};
 use crate::store::dir::layout::Layout;
 use crate::store::dir::locks::Locks;
 use crate::store::dir::objects::{Keeping, Objects};
 use crate::store::dir::secrets::Found;
 use crate::store::dir::state::{AnySeen, State, Taken, Topic};
-use crate::store::dir::watch::Watch;
-use crate::store::dir::yaml::AnyObject;
+use crate::store::dir::watch::{Sight, Watch};
 use crate::store::{
     Change, Content, ContentHash, Event, MAX_VALUE_BYTES, Presence, RecordSeen, SecretFacts, SecretWrite,
     Seen, Status, Store, StoreError, StoreResult, Subject, Version,
@@ -116,6 +118,15 @@ impl DirStore {
     }
 
     fn open_with(path: &Path, access: Access, steps: Steps) -> StoreResult<Self> {
+        Self::open_seeing(path, access, steps, Sight::Kernel)
+    }
+
+    #[cfg(test)]
+    fn open_blind(path: &Path) -> StoreResult<Self> {
+        Self::open_seeing(path, Access::Manager, Steps::default(), Sight::Clock)
+    }
+
+    fn open_seeing(path: &Path, access: Access, steps: Steps, sight: Sight) -> StoreResult<Self> {
         let layout = Arc::new(Layout::open(path, steps)?);
         let (lock, keeping) = match access {
             Access::Manager => {
@@ -137,7 +148,7 @@ impl DirStore {
             _lock: lock,
         });
         let watch = match access {
-            Access::Manager => Some(Watch::start(inner.clone())?),
+            Access::Manager => Some(Watch::start(inner.clone(), sight)?),
             Access::Client => {
                 inner.objects().load()?;
                 inner.state().sync();
@@ -154,7 +165,7 @@ impl DirStore {
     fn watch_from_now_on(&self) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if watch.is_none() {
-            match Watch::start(self.inner.clone()) {
+            match Watch::start(self.inner.clone(), Sight::Kernel) {
                 Ok(started) => *watch = Some(started),
                 Err(error) => tracing::warn!(%error, "directory is not watched"),
             }

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::model::certificate::Certificate;
 use crate::model::issuer::Issuer;
 use crate::model::object::{Kind, ObjectKey};
-use crate::store::dir::fs::{Folder, Steps, store_error};
-use crate::store::dir::objects::{read_text, yaml_files};
-use crate::store::dir::yaml::{self, AnyObject, Body};
+use crate::store::dir::any::AnyObject;
+use crate::store::dir::fs::{Folder, Links, Stamp, Steps, Unread, store_error};
+use crate::store::dir::yaml::{self, Body};
 use crate::store::{Broken, Seen, StoreResult};
+
+/// Largest YAML file that is read, in bytes.
+pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// A YAML file and what stands in it.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +106,51 @@ impl ObjectFile {
             Body::Input(_, Ok(_)) => {}
             Body::Lost(line, problem) => self.problems.push(format!("line {line}: {problem}")),
             Body::Foreign(problem) => self.problems.push(format!("line {line}: {problem}")),
+        }
+    }
+}
+
+/// Names of the files that people write objects into.
+pub(super) fn yaml_files(root: &Folder) -> StoreResult<Vec<String>> {
+    let names = root
+        .names()
+        .map_err(|error| store_error(root.path().display().to_string(), &error))?;
+    Ok(names.into_iter().filter(|name| is_yaml_file(name)).collect())
+}
+
+/// Whether a name is that of a file that people write objects into. Hidden files are editors' own.
+pub(super) fn is_yaml_file(name: &str) -> bool {
+    !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"))
+}
+
+/// Stamp of a file, also of one behind a symlink; of the symlink itself where it leads nowhere.
+pub(super) fn file_stamp(root: &Folder, name: &str) -> Option<Stamp> {
+    root.target(name)
+        .ok()
+        .flatten()
+        .or_else(|| root.entry(name).ok().flatten())
+}
+
+/// Text of a file; `None` if it is gone.
+pub(super) fn read_text(root: &Folder, name: &str) -> Result<Option<zeroize::Zeroizing<String>>, String> {
+    let bytes = match root.read(name, MAX_FILE_BYTES, Links::Follow) {
+        Ok(bytes) => bytes,
+        Err(Unread::Absent) if root.entry(name).ok().flatten().is_some() => {
+            return Err("it is a symlink that leads nowhere".to_owned());
+        }
+        Err(Unread::Absent) => return Ok(None),
+        Err(Unread::NotAFile(kind)) => return Err(format!("it is {kind}; allowed: a regular file")),
+        Err(Unread::TooLarge(size)) => {
+            return Err(format!("it has {size} bytes; allowed: {MAX_FILE_BYTES}"));
+        }
+        Err(Unread::Io(error)) => return Err(error.to_string()),
+    };
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Some(zeroize::Zeroizing::new(text.to_owned()))),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            Err(format!("it is not UTF-8 (line {line}); allowed: YAML in UTF-8"))
         }
     }
 }

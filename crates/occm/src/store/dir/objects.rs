@@ -11,24 +11,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::model::field::{FieldError, FieldErrors};
-use crate::model::object::{FINALIZER, Kind, Metadata, ObjectKey};
+use crate::model::object::{FINALIZER, Kind, ObjectKey};
 use crate::model::plan::InputRef;
-use crate::store::dir::fs::{
-    Durability, Folder, Links, PUBLIC_FILE, PUBLIC_FOLDER, Stamp, Unread, store_error,
+use crate::store::dir::any::{AnyObject, ObjectId};
+use crate::store::dir::files::{file_stamp, read_text, yaml_files};
+use crate::store::dir::fs::{Durability, PUBLIC_FILE, PUBLIC_FOLDER, Stamp, store_error};
+use crate::store::dir::kept::{
+    Kept, MAX_ANNOTATION_BYTES, Remembered, first_seen, load_remembered, read_request, read_status,
+    status_text,
 };
 use crate::store::dir::layout::{Layout, OBJECTS, REQUESTS, STATUS, object_file, replace_public};
-use crate::store::dir::secrets::random_uid;
 use crate::store::dir::state::{AnySeen, State};
-use crate::store::dir::yaml::{self, AnyObject, Body, Document, InputData, ObjectId};
-use crate::store::{Broken, ContentHash, Presence, Status, StoreError, StoreResult};
-
-/// Largest YAML file that is read, in bytes.
-pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
-/// Most annotations of an object that commands may set, in bytes.
-const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
+use crate::store::dir::yaml::{self, Body, Document, InputData};
+use crate::store::{Broken, ContentHash, InputFacts, Presence, Status, StoreError, StoreResult};
 
 /// Something that is wrong with a file and does not belong to an object that could be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,35 +45,6 @@ impl std::fmt::Display for FileProblem {
             line => write!(f, "{}:{line}: {}", self.file, self.problem),
         }
     }
-}
-
-/// What occm keeps of an object, in `.occm/objects/NS/KIND.NAME.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Remembered {
-    uid: String,
-    generation: i64,
-    spec: ContentHash,
-    created: Timestamp,
-    /// The file that it was last seen in.
-    file: String,
-    /// Whether our finalizer is on it.
-    #[serde(default)]
-    finalizer: bool,
-    /// When its document was found to be gone; only with the finalizer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    deleted: Option<Timestamp>,
-    /// The object as last seen; only with the finalizer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    object: Option<serde_json::Value>,
-}
-
-/// What commands and REST set, in `.occm/requests/NS/KIND.NAME.json`.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Request {
-    /// Annotations over those of the file; an empty value removes one.
-    annotations: BTreeMap<String, String>,
 }
 
 /// A file as it was read.
@@ -340,7 +308,7 @@ impl Objects {
             return self.tell_broken(id, self.shown(&remembered.file), errors);
         }
         let tombstone = remembered.finalizer.then(|| remembered.object.clone()).flatten();
-        match tombstone.and_then(|object| object_of(id.0, object)) {
+        match tombstone.and_then(|object| AnyObject::from_json(id.0, object)) {
             Some(object) => {
                 self.change_remembered(id, Durability::Synced, |remembered| {
                     remembered.deleted = remembered.deleted.or_else(|| Some(Timestamp::now()));
@@ -360,7 +328,7 @@ impl Objects {
         let facts = document.and_then(|document| match &document.body {
             Body::Input(_, Ok(facts)) => Some(*facts),
             // A broken input exists; whoever reads it is told what is wrong.
-            Body::Input(_, Err(errors)) => Some(crate::store::InputFacts {
+            Body::Input(_, Err(errors)) => Some(InputFacts {
                 hash: ContentHash::of(errors.to_string().as_bytes()),
             }),
             _ => None,
@@ -410,13 +378,13 @@ impl Objects {
         let known = state.objects.get(id);
         complete(&mut object, self.remembered.get(id), request, status);
         if let Some((version, AnySeen::Object(known))) = known {
-            set_version(&mut object, version.0);
+            object.set_version(version.0);
             if *known == object {
                 return;
             }
         }
         let version = state.next_version();
-        set_version(&mut object, version.0);
+        object.set_version(version.0);
         state.see_object(id, Some((version, AnySeen::Object(object))));
     }
 
@@ -424,7 +392,7 @@ impl Objects {
     fn known_status(&self, id: &ObjectId) -> Option<Status> {
         let state = self.state();
         match state.objects.get(id) {
-            Some((_, AnySeen::Object(object))) if self.keeping == Keeping::Manager => status_of(object),
+            Some((_, AnySeen::Object(object))) if self.keeping == Keeping::Manager => object.status(),
             _ => {
                 drop(state);
                 read_status(&self.layout, id)
@@ -444,7 +412,7 @@ impl Objects {
 
     /// Counts generations and keeps what is needed after the document is gone.
     fn remember(&mut self, id: &ObjectId, object: &AnyObject, file: &str) {
-        let spec = spec_hash(object);
+        let spec = object.spec_hash();
         let (remembered, durability) = match self.remembered.get(id) {
             Some(known) => {
                 let mut changed = known.clone();
@@ -452,7 +420,7 @@ impl Objects {
                 changed.spec = spec;
                 file.clone_into(&mut changed.file);
                 changed.deleted = None;
-                changed.object = if known.finalizer { as_json(object) } else { None };
+                changed.object = if known.finalizer { object.as_json() } else { None };
                 if changed == *known {
                     return;
                 }
@@ -553,7 +521,7 @@ impl Objects {
     pub(super) fn set_finalizer(&mut self, key: &ObjectKey, presence: Presence) -> StoreResult<()> {
         let id = (Kind::Certificate, key.clone());
         let object = match self.state().objects.get(&id) {
-            Some((_, AnySeen::Object(object))) => as_json(object),
+            Some((_, AnySeen::Object(object))) => object.as_json(),
             _ => None,
         };
         let Some(remembered) = self.remembered.get_mut(&id) else {
@@ -620,7 +588,7 @@ impl Objects {
             return Ok(());
         };
         let known = match &seen {
-            AnySeen::Object(object) => status_of(object),
+            AnySeen::Object(object) => object.status(),
             AnySeen::Broken(_) => read_status(&self.layout, &id),
         };
         if known.as_ref() == Some(status) {
@@ -635,7 +603,7 @@ impl Objects {
             status_text(status)?.as_bytes(),
         )?;
         if let AnySeen::Object(mut object) = seen {
-            set_status(&mut object, Some(status.clone()));
+            object.set_status(Some(status.clone()));
             self.state()
                 .objects
                 .insert(id, (version, AnySeen::Object(object)));
@@ -703,223 +671,6 @@ impl Objects {
     }
 }
 
-/// What [`Remembered`] is on the disk: with the name, which a long file name does not hold.
-#[derive(Serialize)]
-struct Kept<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    remembered: &'a Remembered,
-}
-
-#[derive(Deserialize)]
-struct KeptOwned {
-    name: String,
-    #[serde(flatten)]
-    remembered: Remembered,
-}
-
-fn first_seen(spec: ContentHash, file: &str) -> Remembered {
-    Remembered {
-        // Without randomness the name of the moment serves: it only tells one object from the next.
-        uid: random_uid().unwrap_or_else(|_| crate::store::dir::fs::fresh_name()),
-        generation: 1,
-        spec,
-        created: Timestamp::now(),
-        file: file.to_owned(),
-        finalizer: false,
-        deleted: None,
-        object: None,
-    }
-}
-
-fn load_remembered(layout: &Layout) -> StoreResult<BTreeMap<ObjectId, Remembered>> {
-    let mut all = BTreeMap::new();
-    let Some(area) = layout.area(OBJECTS)? else {
-        return Ok(all);
-    };
-    let names = |folder: &Folder| {
-        folder
-            .names()
-            .map_err(|e| store_error(folder.path().display().to_string(), &e))
-    };
-    for namespace in names(&area)? {
-        let Ok(folder) = area.folder(&namespace) else {
-            continue;
-        };
-        for name in names(&folder)? {
-            let kind = [Kind::Issuer, Kind::Certificate].into_iter().find(|kind| {
-                name.strip_prefix(kind.as_str())
-                    .is_some_and(|rest| rest.starts_with('.'))
-            });
-            let Some(kind) = kind else { continue };
-            // A file that was torn by a power cut is as good as none: the object is seen as new.
-            let kept = folder.read(&name, 2 * MAX_FILE_BYTES, Links::Refuse).ok();
-            let kept = kept.and_then(|bytes| serde_json::from_slice::<KeptOwned>(&bytes).ok());
-            if let Some(kept) = kept {
-                all.insert((kind, ObjectKey::new(&namespace, kept.name)), kept.remembered);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Names of the files that people write objects into.
-pub(super) fn yaml_files(root: &Folder) -> StoreResult<Vec<String>> {
-    let names = root
-        .names()
-        .map_err(|error| store_error(root.path().display().to_string(), &error))?;
-    Ok(names.into_iter().filter(|name| is_yaml_file(name)).collect())
-}
-
-/// Whether a name is that of a file that people write objects into. Hidden files are editors' own.
-pub(super) fn is_yaml_file(name: &str) -> bool {
-    !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"))
-}
-
-/// Stamp of a file, also of one behind a symlink; of the symlink itself where it leads nowhere.
-pub(super) fn file_stamp(root: &Folder, name: &str) -> Option<Stamp> {
-    root.target(name)
-        .ok()
-        .flatten()
-        .or_else(|| root.entry(name).ok().flatten())
-}
-
-/// Text of a file; `None` if it is gone.
-pub(super) fn read_text(root: &Folder, name: &str) -> Result<Option<zeroize::Zeroizing<String>>, String> {
-    let bytes = match root.read(name, MAX_FILE_BYTES, Links::Follow) {
-        Ok(bytes) => bytes,
-        Err(Unread::Absent) if root.entry(name).ok().flatten().is_some() => {
-            return Err("it is a symlink that leads nowhere".to_owned());
-        }
-        Err(Unread::Absent) => return Ok(None),
-        Err(Unread::NotAFile(kind)) => return Err(format!("it is {kind}; allowed: a regular file")),
-        Err(Unread::TooLarge(size)) => {
-            return Err(format!("it has {size} bytes; allowed: {MAX_FILE_BYTES}"));
-        }
-        Err(Unread::Io(error)) => return Err(error.to_string()),
-    };
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Some(zeroize::Zeroizing::new(text.to_owned()))),
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            Err(format!("it is not UTF-8 (line {line}); allowed: YAML in UTF-8"))
-        }
-    }
-}
-
-fn read_request(layout: &Layout, id: &ObjectId) -> StoreResult<Request> {
-    let Some(folder) = layout.private(REQUESTS, &id.1.namespace)? else {
-        return Ok(Request::default());
-    };
-    let name = object_file(id.0, &id.1, "json")?;
-    match folder.read(&name, MAX_ANNOTATION_BYTES, Links::Refuse) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Malformed(folder.path_of(&name), error.to_string())),
-        Err(Unread::Absent) => Ok(Request::default()),
-        Err(Unread::NotAFile(kind)) => Err(StoreError::Malformed(
-            folder.path_of(&name),
-            format!("it is {kind}"),
-        )),
-        Err(Unread::TooLarge(size)) => Err(StoreError::Malformed(
-            folder.path_of(&name),
-            format!("it has {size} bytes"),
-        )),
-        Err(Unread::Io(error)) => Err(store_error(folder.path_of(&name), &error)),
-    }
-}
-
-fn read_status(layout: &Layout, id: &ObjectId) -> Option<Status> {
-    let folder = layout.private(STATUS, &id.1.namespace).ok()??;
-    let bytes = folder
-        .read(
-            &object_file(id.0, &id.1, "yaml").ok()?,
-            MAX_FILE_BYTES,
-            Links::Refuse,
-        )
-        .ok()?;
-    // A status only mirrors; one that cannot be read is written anew.
-    match id.0 {
-        Kind::Issuer => serde_saphyr::from_slice(&bytes)
-            .ok()
-            .map(|status| Status::Issuer(Box::new(status))),
-        Kind::Certificate => serde_saphyr::from_slice(&bytes)
-            .ok()
-            .map(|status| Status::Certificate(Box::new(status))),
-    }
-}
-
-fn status_text(status: &Status) -> StoreResult<String> {
-    let text = match status {
-        Status::Issuer(status) => serde_saphyr::to_string(status),
-        Status::Certificate(status) => serde_saphyr::to_string(status),
-    };
-    text.map_err(|error| StoreError::Malformed("status".to_owned(), error.to_string()))
-}
-
-fn object_of(kind: Kind, value: serde_json::Value) -> Option<AnyObject> {
-    match kind {
-        Kind::Issuer => serde_json::from_value(value)
-            .ok()
-            .map(|object| AnyObject::Issuer(Arc::new(object))),
-        Kind::Certificate => serde_json::from_value(value)
-            .ok()
-            .map(|object| AnyObject::Certificate(Arc::new(object))),
-    }
-}
-
-fn as_json(object: &AnyObject) -> Option<serde_json::Value> {
-    match object {
-        AnyObject::Issuer(object) => serde_json::to_value(&**object).ok(),
-        AnyObject::Certificate(object) => serde_json::to_value(&**object).ok(),
-    }
-}
-
-fn spec_hash(object: &AnyObject) -> ContentHash {
-    let bytes = match object {
-        AnyObject::Issuer(object) => serde_json::to_vec(&object.spec),
-        AnyObject::Certificate(object) => serde_json::to_vec(&object.spec),
-    };
-    ContentHash::of(&bytes.unwrap_or_default())
-}
-
-fn metadata_mut(object: &mut AnyObject) -> &mut Metadata {
-    match object {
-        AnyObject::Issuer(object) => &mut Arc::make_mut(object).metadata,
-        AnyObject::Certificate(object) => &mut Arc::make_mut(object).metadata,
-    }
-}
-
-fn status_of(object: &AnyObject) -> Option<Status> {
-    match object {
-        AnyObject::Issuer(object) => object
-            .status
-            .clone()
-            .map(|status| Status::Issuer(Box::new(status))),
-        AnyObject::Certificate(object) => object
-            .status
-            .clone()
-            .map(|status| Status::Certificate(Box::new(status))),
-    }
-}
-
-fn set_status(object: &mut AnyObject, status: Option<Status>) {
-    match (object, status) {
-        (AnyObject::Issuer(object), Some(Status::Issuer(status))) => {
-            Arc::make_mut(object).status = Some(*status)
-        }
-        (AnyObject::Certificate(object), Some(Status::Certificate(status))) => {
-            Arc::make_mut(object).status = Some(*status);
-        }
-        (AnyObject::Issuer(object), _) => Arc::make_mut(object).status = None,
-        (AnyObject::Certificate(object), _) => Arc::make_mut(object).status = None,
-    }
-}
-
-fn set_version(object: &mut AnyObject, version: u64) {
-    metadata_mut(object).resource_version = Some(version.to_string());
-}
-
 /// Adds to what a person wrote what the store knows.
 fn complete(
     object: &mut AnyObject,
@@ -927,8 +678,8 @@ fn complete(
     request: BTreeMap<String, String>,
     status: Option<Status>,
 ) {
-    set_status(object, status);
-    let metadata = metadata_mut(object);
+    object.set_status(status);
+    let metadata = object.metadata_mut();
     metadata.annotations.extend(request);
     metadata.annotations.retain(|_, value| !value.is_empty());
     if let Some(remembered) = remembered {

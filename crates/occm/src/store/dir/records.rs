@@ -41,7 +41,7 @@ pub(super) fn remove(folder: &Folder, subject: &Subject) -> io::Result<()> {
     folder.sync()
 }
 
-/// Whose record a file is; `None` where the name was too long to be kept whole.
+/// Whose record a file is, going by its name. A name that was too long is kept shortened, which this cannot tell.
 pub(super) fn subject_of(namespace: &str, file: &str) -> Option<Subject> {
     let identity = file.strip_prefix("occm-identity-").map(|name| (name, true));
     let (name, is_identity) =

@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
+use crate::store::dir::any::{AnyObject, ObjectId};
 use crate::store::dir::fs::now_ns;
 use crate::store::dir::secrets::{Found, Print};
-use crate::store::dir::yaml::{AnyObject, ObjectId};
+
 use crate::store::{Broken, Change, ContentHash, InputFacts, SecretFacts, Seen, Subject, Version};
 
 /// The name of something that the watch tells.

@@ -19,9 +19,10 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
 use crate::model::object::{Kind, ObjectKey};
 use crate::store::dir::eyes::{Eyes, Hint, Place};
+use crate::store::dir::files::{file_stamp, is_yaml_file};
 use crate::store::dir::fs::{Folder, OURS, store_error};
 use crate::store::dir::layout::{PRIVATE, RECORDS, REQUESTS, SECRETS, STATUS, is_object_name};
-use crate::store::dir::objects::{file_stamp, is_yaml_file};
+
 use crate::store::dir::records;
 use crate::store::dir::secrets;
 use crate::store::dir::state::Topic;
@@ -43,6 +44,22 @@ const RESCAN: Duration = Duration::from_secs(30);
 /// How often everything is compared where the kernel does not.
 const POLL: Duration = Duration::from_secs(1);
 
+/// Shortest file name that may be a shortened one of a record.
+const SHORTENED_BYTES: usize = 150;
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The kernel tells, where it can.
+    Kernel,
+    /// By comparing everything every second.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "what the kernel's failure leads to, for a test")
+    )]
+    Clock,
+}
+
 /// The running watch; dropping it ends the thread.
 pub(super) struct Watch {
     stop: Arc<OwnedFd>,
@@ -51,11 +68,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts the thread, which begins with the first scan.
-    pub(super) fn start(inner: Arc<Inner>) -> StoreResult<Self> {
+    pub(super) fn start(inner: Arc<Inner>, sight: Sight) -> StoreResult<Self> {
         let path = inner.layout.path().display().to_string();
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|error| store_error(&path, &error.into()))?);
-        let mut scanner = Scanner::new(inner, stop.clone());
+        let mut scanner = Scanner::new(inner, stop.clone(), sight);
         let thread = std::thread::Builder::new()
             .name("occm-watch".to_owned())
             .spawn(move || scanner.run());
@@ -107,10 +124,11 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn new(inner: Arc<Inner>, stop: Arc<OwnedFd>) -> Self {
-        let eyes = match Eyes::open() {
-            Ok(eyes) => Some(eyes),
-            Err(error) => {
+    fn new(inner: Arc<Inner>, stop: Arc<OwnedFd>, sight: Sight) -> Self {
+        let eyes = match (sight, Eyes::open()) {
+            (Sight::Clock, _) => None,
+            (Sight::Kernel, Ok(eyes)) => Some(eyes),
+            (Sight::Kernel, Err(error)) => {
                 tracing::warn!(%error, "directory cannot be watched and is read every second instead");
                 None
             }
@@ -499,18 +517,24 @@ impl Scanner {
         if file.starts_with(OURS) {
             return None;
         }
-        records::subject_of(namespace, file).or_else(|| {
-            let state = self.inner.state();
-            let subjects = state
-                .objects
-                .keys()
-                .filter(|(_, key)| key.namespace == namespace)
-                .map(|(kind, key)| match kind {
-                    Kind::Issuer => Subject::Identity(key.clone()),
-                    Kind::Certificate => Subject::Certificate(key.clone()),
-                });
-            subjects.into_iter().find(|subject| subject.record_name() == file)
-        })
+        let shortened = || {
+            self.known_subjects(namespace)
+                .into_iter()
+                .find(|subject| subject.record_name() == file)
+        };
+        // A shortened name looks like a name too, so the known ones come first.
+        let found = (file.len() >= SHORTENED_BYTES).then(shortened).flatten();
+        found.or_else(|| records::subject_of(namespace, file))
+    }
+
+    fn known_subjects(&self, namespace: &str) -> Vec<Subject> {
+        let state = self.inner.state();
+        let known = state.objects.keys().filter(|(_, key)| key.namespace == namespace);
+        let subject = |(kind, key): &(Kind, ObjectKey)| match kind {
+            Kind::Issuer => Subject::Identity(key.clone()),
+            Kind::Certificate => Subject::Certificate(key.clone()),
+        };
+        known.map(subject).collect()
     }
 
     fn look_at_record(&mut self, subject: &Subject) {

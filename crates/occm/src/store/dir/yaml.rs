@@ -15,6 +15,7 @@ use crate::model::field::{FieldError, FieldErrors, shown};
 use crate::model::issuer::Issuer;
 use crate::model::object::{API_VERSION, DEFAULT_NAMESPACE, GROUP, Kind, Metadata, ObjectKey};
 use crate::model::plan::{InputKind, InputRef};
+use crate::store::dir::any::{AnyObject, ObjectId};
 use crate::store::dir::layout::{NAME_ALLOWED, is_data_key, is_object_name};
 use crate::store::{ContentHash, InputFacts};
 
@@ -26,16 +27,6 @@ const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 100_000;
 /// Top-level fields of an object.
 const OBJECT_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
-
-/// An Issuer or a Certificate by kind, namespace and name.
-pub(super) type ObjectId = (Kind, ObjectKey);
-
-/// An Issuer or a Certificate.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum AnyObject {
-    Issuer(Arc<Issuer>),
-    Certificate(Arc<Certificate>),
-}
 
 /// Values of an input.
 pub(super) type InputData = BTreeMap<String, pki::Secret>;

@@ -1,4 +1,5 @@
-use super::*;
+use crate::model::field::FieldErrors;
+use crate::store::memory::*;
 use crate::store::suite::{self, Bench, Data};
 
 struct Person(World);
@@ -9,58 +10,64 @@ fn owned(data: Data<'_>) -> Vec<(String, pki::Secret)> {
         .collect()
 }
 
-fn done(_: ()) -> BoxFuture<'static, ()> {
+/// What `act` did is done.
+fn done(act: impl FnOnce()) -> BoxFuture<'static, ()> {
+    act();
     ready(()).boxed()
 }
 
 impl suite::World for Person {
     fn put_issuer(&self, issuer: Issuer) -> BoxFuture<'_, ()> {
-        done(self.0.put_issuer(issuer))
+        done(|| self.0.put_issuer(issuer))
     }
 
     fn put_certificate(&self, certificate: Certificate) -> BoxFuture<'_, ()> {
-        done(self.0.put_certificate(certificate))
+        done(|| self.0.put_certificate(certificate))
     }
 
     fn delete_certificate<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
-        done(self.0.delete_certificate(key))
+        done(|| self.0.delete_certificate(key))
     }
 
     fn break_certificate<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
         let mut errors = FieldErrors::default();
         errors.push("spec", "is broken", "anything else");
-        done(self.0.break_object(Kind::Certificate, key, errors))
+        done(|| self.0.break_object(Kind::Certificate, key, errors))
     }
 
     fn create_secret<'a>(&'a self, key: &'a ObjectKey, data: Data<'a>) -> BoxFuture<'a, ()> {
-        done(self.0.put_secret(key, "Opaque", owned(data), "person"))
+        done(|| self.0.put_secret(key, "Opaque", owned(data), "person"))
     }
 
     fn set_value<'a>(&'a self, key: &'a ObjectKey, data_key: &'a str, value: &'a [u8]) -> BoxFuture<'a, ()> {
-        done(self.0.edit_secret(key, "person", |secret| {
-            secret.data.insert(data_key.to_owned(), pki::Secret::from(value));
-        }))
+        done(|| {
+            self.0.edit_secret(key, "person", |secret| {
+                secret.data.insert(data_key.to_owned(), pki::Secret::from(value));
+            })
+        })
     }
 
     fn set_label<'a>(&'a self, key: &'a ObjectKey, label: &'a str, value: &'a str) -> BoxFuture<'a, ()> {
-        done(self.0.edit_secret(key, "person", |secret| {
-            secret.labels.insert(label.to_owned(), value.to_owned());
-        }))
+        done(|| {
+            self.0.edit_secret(key, "person", |secret| {
+                secret.labels.insert(label.to_owned(), value.to_owned());
+            })
+        })
     }
 
     fn delete_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
-        done(self.0.delete_secret(key))
+        done(|| self.0.delete_secret(key))
     }
 
     fn put_input<'a>(&'a self, input: &'a InputRef, data: Data<'a>) -> BoxFuture<'a, ()> {
-        done(match input.kind {
+        done(|| match input.kind {
             InputKind::Secret => self.0.put_secret(&input.object, "Opaque", owned(data), "person"),
             InputKind::ConfigMap => self.0.put_config_map(&input.object, owned(data)),
         })
     }
 
     fn delete_input<'a>(&'a self, input: &'a InputRef) -> BoxFuture<'a, ()> {
-        done(match input.kind {
+        done(|| match input.kind {
             InputKind::Secret => self.0.delete_secret(&input.object),
             InputKind::ConfigMap => self.0.delete_config_map(&input.object),
         })

@@ -166,37 +166,41 @@ impl Person {
     }
 }
 
-fn done(_: ()) -> BoxFuture<'static, ()> {
+/// What `act` did is done.
+fn done(act: impl FnOnce()) -> BoxFuture<'static, ()> {
+    act();
     ready(()).boxed()
 }
 
 impl World for Person {
     fn put_issuer(&self, issuer: Issuer) -> BoxFuture<'_, ()> {
-        done(self.put_object(&issuer))
+        done(|| self.put_object(&issuer))
     }
 
     fn put_certificate(&self, certificate: Certificate) -> BoxFuture<'_, ()> {
-        done(self.put_object(&certificate))
+        done(|| self.put_object(&certificate))
     }
 
     fn delete_certificate<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
-        done(fs::remove_file(self.file(key)).unwrap())
+        done(|| fs::remove_file(self.file(key)).unwrap())
     }
 
     fn break_certificate<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
-        done(save(
-            &self.file(key),
-            b"apiVersion: occm.dev/v1alpha1\nkind: Certificate\nmetadata: [\n",
-        ))
+        done(|| {
+            save(
+                &self.file(key),
+                b"apiVersion: occm.dev/v1alpha1\nkind: Certificate\nmetadata: [\n",
+            )
+        })
     }
 
     fn create_secret<'a>(&'a self, key: &'a ObjectKey, data: Data<'a>) -> BoxFuture<'a, ()> {
         let folder = self.secret(key);
         fs::create_dir_all(&folder).unwrap();
-        done(
+        done(|| {
             data.iter()
-                .for_each(|(name, value)| save(&folder.join(name), value)),
-        )
+                .for_each(|(name, value)| save(&folder.join(name), value))
+        })
     }
 
     fn set_value<'a>(&'a self, key: &'a ObjectKey, data_key: &'a str, value: &'a [u8]) -> BoxFuture<'a, ()> {
@@ -207,29 +211,31 @@ impl World for Person {
         if is_root() {
             std::os::unix::fs::chown(&path, Some(NOBODY), None).unwrap();
         }
-        done(())
+        done(|| ())
     }
 
     fn set_label<'a>(&'a self, key: &'a ObjectKey, label: &'a str, value: &'a str) -> BoxFuture<'a, ()> {
         let path = self.secret(key).join("..data/.occm.json");
         let mut meta: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         meta["labels"][label] = value.into();
-        done(fs::write(&path, meta.to_string()).unwrap())
+        done(|| fs::write(&path, meta.to_string()).unwrap())
     }
 
     fn delete_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ()> {
-        done(fs::remove_dir_all(self.secret(key)).unwrap())
+        done(|| fs::remove_dir_all(self.secret(key)).unwrap())
     }
 
     fn put_input<'a>(&'a self, input: &'a InputRef, data: Data<'a>) -> BoxFuture<'a, ()> {
-        done(save(
-            &self.file(&input.object),
-            Self::input_text(input, data).as_bytes(),
-        ))
+        done(|| {
+            save(
+                &self.file(&input.object),
+                Self::input_text(input, data).as_bytes(),
+            )
+        })
     }
 
     fn delete_input<'a>(&'a self, input: &'a InputRef) -> BoxFuture<'a, ()> {
-        done(fs::remove_file(self.file(&input.object)).unwrap())
+        done(|| fs::remove_file(self.file(&input.object)).unwrap())
     }
 
     fn writer_name(&self) -> Option<String> {
