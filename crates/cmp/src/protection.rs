@@ -28,7 +28,8 @@ mod mac;
 pub enum MacAlgorithm {
     /// PasswordBasedMac (RFC 4211, 4.4): what every CA knows.
     Pbm {
-        /// One-way function that makes the key.
+        /// One-way function that makes the key. Its hash must not be shorter than that of `mac`: programs disagree
+        /// about what happens then.
         owf: HashAlgorithm,
         /// Hash of the HMAC over the message.
         mac: HashAlgorithm,
@@ -292,8 +293,7 @@ pub fn verify_mac(message: &Message<'_>, secret: &Secret, limits: &Limits) -> Re
         return Err(ErrorKind::Unprotected);
     };
     let parameters = MacParameters::from_identifier(algorithm, limits)?;
-    let key = parameters.derive(secret)?;
-    if key.verify(&message.protected_part(), value) {
+    if parameters.verify(secret, &message.protected_part(), value)? {
         Ok(())
     } else {
         Err(ErrorKind::BadMac)

@@ -45,7 +45,7 @@ fn mac_algorithms() -> Vec<MacAlgorithm> {
     let mut all = vec![
         MacAlgorithm::PBM,
         MacAlgorithm::LEGACY_PBM,
-        pbm(HashAlgorithm::Sha1, HashAlgorithm::Sha512),
+        pbm(HashAlgorithm::Sha512, HashAlgorithm::Sha1),
     ];
     all.extend(hashes.map(|hash| pbm(hash, hash)));
     all.extend(hashes.map(|hash| MacAlgorithm::Pbmac1 {

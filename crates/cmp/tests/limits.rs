@@ -169,15 +169,12 @@ fn unknown_parts_of_macs_are_refused() {
         key_derivation_func: kdf,
         message_auth_scheme: mac,
     };
-    let good_kdf = || match pbmac1(100, 16, None)
-        .parameters
-        .unwrap()
-        .decode_as::<Pbmac1Params>()
-        .unwrap()
-    {
-        Pbmac1Params {
-            key_derivation_func, ..
-        } => key_derivation_func,
+    let good_kdf = || {
+        let parameters = pbmac1(100, 16, None).parameters.unwrap();
+        parameters
+            .decode_as::<Pbmac1Params>()
+            .unwrap()
+            .key_derivation_func
     };
     let other_source = Pbkdf2Params {
         salt: Pbkdf2Salt::OtherSource(with_null(unknown)),

@@ -27,7 +27,7 @@ pub struct MacParameters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Derivation {
-    /// K = OWF(..OWF(secret ‖ salt)..), made longer where the MAC's key is longer than the hash.
+    /// K = OWF(..OWF(secret ‖ salt)..).
     OneWay(HashAlgorithm),
     /// PBKDF2 with this PRF and a key of this many bytes.
     Pbkdf2(HashAlgorithm, usize),
@@ -63,6 +63,11 @@ impl MacParameters {
                 if !(MIN_PBM.0..=limits.pbm_iterations).contains(&iterations) {
                     return Err(settings(
                         "iterations of the password-based MAC must be 100 to 100000",
+                    ));
+                }
+                if owf.len() < mac.len() {
+                    return Err(settings(
+                        "hash of the MAC must not be longer than the one-way function's",
                     ));
                 }
                 (iterations, Derivation::OneWay(owf), mac)
@@ -193,11 +198,36 @@ impl MacParameters {
         }
     }
 
-    /// Makes the key: the expensive step.
+    /// Makes the key for a MAC of ours: the expensive step.
     pub(crate) fn derive(&self, secret: &Secret) -> Result<MacKey, ErrorKind> {
-        let algorithm = hmac_algorithm(self.mac);
-        let key = match self.derivation {
-            Derivation::OneWay(owf) => self.one_way(owf, secret),
+        Ok(self.key(&self.derive_bytes(secret)?))
+    }
+
+    /// Is `mac` the MAC of `bytes`? Compared in constant time.
+    ///
+    /// RFC 4211, 4.4, makes a key longer where the MAC wants more than the one-way function gives: OWF("1" ‖ BASEKEY) and
+    /// so on. HMAC takes keys of any length, and OpenSSL and others use BASEKEY as it is (seen with HMAC-SHA-512 over
+    /// SHA-256), so in that one case both readings are tried. Requests of ours avoid it.
+    pub(crate) fn verify(&self, secret: &Secret, bytes: &[u8], mac: &[u8]) -> Result<bool, ErrorKind> {
+        let base = self.derive_bytes(secret)?;
+        if self.key(&base).verify(bytes, mac) {
+            return Ok(true);
+        }
+        Ok(match self.derivation {
+            Derivation::OneWay(owf) if owf.len() < self.mac.len() => {
+                self.key(&prolong(owf, &base, self.mac.len())).verify(bytes, mac)
+            }
+            Derivation::OneWay(_) | Derivation::Pbkdf2(..) => false,
+        })
+    }
+
+    fn key(&self, bytes: &[u8]) -> MacKey {
+        MacKey(hmac::Key::new(hmac_algorithm(self.mac), bytes))
+    }
+
+    fn derive_bytes(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, ErrorKind> {
+        match self.derivation {
+            Derivation::OneWay(owf) => Ok(self.one_way(owf, secret)),
             Derivation::Pbkdf2(prf, length) => {
                 let iterations = NonZeroU32::new(self.iterations).ok_or_else(|| settings("no iterations"))?;
                 let mut key = Zeroizing::new(vec![0; length]);
@@ -208,14 +238,12 @@ impl MacParameters {
                     secret.expose(),
                     &mut key,
                 );
-                key
+                Ok(key)
             }
-        };
-        Ok(MacKey(hmac::Key::new(algorithm, &key)))
+        }
     }
 
-    /// RFC 4211, 4.4: BASEKEY by iteration; K = BASEKEY, cut, or prolonged by OWF("1" ‖ BASEKEY), OWF("2" ‖ BASEKEY)...
-    /// where the key of the MAC is longer than the hash.
+    /// BASEKEY = OWF(..OWF(secret ‖ salt)..) (RFC 4211, 4.4).
     fn one_way(&self, owf: HashAlgorithm, secret: &Secret) -> Zeroizing<Vec<u8>> {
         let algorithm = digest_algorithm(owf);
         let mut context = digest::Context::new(algorithm);
@@ -225,22 +253,25 @@ impl MacParameters {
         for _ in 1..self.iterations {
             hash = digest::digest(algorithm, hash.as_ref());
         }
-        let base = Zeroizing::new(hash.as_ref().to_vec());
-        let wanted = self.mac.len();
-        let mut key = Zeroizing::new(Vec::with_capacity(wanted.saturating_add(base.len())));
-        key.extend_from_slice(&base);
-        for counter in b'1'..=b'9' {
-            if key.len() >= wanted {
-                break;
-            }
-            let mut context = digest::Context::new(algorithm);
-            context.update(&[counter]);
-            context.update(&base);
-            key.extend_from_slice(context.finish().as_ref());
-        }
-        key.truncate(wanted);
-        key
+        Zeroizing::new(hash.as_ref().to_vec())
     }
+}
+
+/// BASEKEY ‖ OWF("1" ‖ BASEKEY) ‖ OWF("2" ‖ BASEKEY) .., cut to the length wanted (RFC 4211, 4.4).
+fn prolong(owf: HashAlgorithm, base: &[u8], wanted: usize) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(Vec::with_capacity(wanted.saturating_add(base.len())));
+    key.extend_from_slice(base);
+    for counter in b'1'..=b'9' {
+        if key.len() >= wanted {
+            break;
+        }
+        let mut context = digest::Context::new(digest_algorithm(owf));
+        context.update(&[counter]);
+        context.update(base);
+        key.extend_from_slice(context.finish().as_ref());
+    }
+    key.truncate(wanted);
+    key
 }
 
 /// A derived key.
@@ -384,5 +415,112 @@ fn pbkdf2_algorithm(hash: HashAlgorithm) -> pbkdf2::Algorithm {
         HashAlgorithm::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
         HashAlgorithm::Sha384 => pbkdf2::PBKDF2_HMAC_SHA384,
         HashAlgorithm::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pbm(owf: HashAlgorithm, mac: HashAlgorithm) -> MacParameters {
+        MacParameters {
+            salt: vec![1; 16],
+            iterations: 100,
+            derivation: Derivation::OneWay(owf),
+            mac,
+        }
+    }
+
+    /// PBKDF2 vector of RFC 7914, 11 (HMAC-SHA-256, one iteration, 64 bytes).
+    #[test]
+    fn pbkdf2_agrees_with_the_published_value() {
+        let parameters = MacParameters {
+            salt: b"salt".to_vec(),
+            iterations: 1,
+            derivation: Derivation::Pbkdf2(HashAlgorithm::Sha256, 64),
+            mac: HashAlgorithm::Sha256,
+        };
+        let key = parameters.derive_bytes(&Secret::from(&b"passwd"[..])).unwrap();
+        assert!(
+            pki::digest::hex(&key)
+                .starts_with("55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc")
+        );
+    }
+
+    /// The chain of hashes, spelled out.
+    #[test]
+    fn base_key_is_the_hash_of_the_hash() {
+        let mut parameters = pbm(HashAlgorithm::Sha256, HashAlgorithm::Sha256);
+        parameters.iterations = 3;
+        let first = pki::digest::sha256(&[&b"secret"[..], &[1; 16]].concat());
+        let third = pki::digest::sha256(&pki::digest::sha256(&first));
+        assert_eq!(
+            *parameters.derive_bytes(&Secret::from(&b"secret"[..])).unwrap(),
+            third
+        );
+    }
+
+    /// RFC 4211, 4.4: both readings of a key that is shorter than the MAC's hash are understood, a wrong MAC is not.
+    #[test]
+    fn mac_longer_than_the_one_way_function_is_verified_with_and_without_prolonged_key() {
+        let parameters = pbm(HashAlgorithm::Sha1, HashAlgorithm::Sha512);
+        let secret = Secret::from(&b"secret"[..]);
+        let base = parameters.derive_bytes(&secret).unwrap();
+        let one = pki::digest::sha1(&[&b"1"[..], &base].concat());
+        let two = pki::digest::sha1(&[&b"2"[..], &base].concat());
+        let three = pki::digest::sha1(&[&b"3"[..], &base].concat());
+        let long = [&base[..], &one, &two, &three].concat();
+        for key in [&base[..], &long[..64]] {
+            let mac = parameters.key(key).sign(b"message");
+            assert_eq!(parameters.verify(&secret, b"message", &mac), Ok(true));
+            assert_eq!(parameters.verify(&secret, b"another", &mac), Ok(false));
+            assert_eq!(parameters.verify(&secret, b"message", &mac[..63]), Ok(false));
+        }
+        let mac = parameters.key(&long).sign(b"message");
+        assert_eq!(parameters.verify(&secret, b"message", &mac), Ok(false));
+    }
+
+    #[test]
+    fn costs_that_we_would_refuse_ourselves_cannot_be_set() {
+        use HashAlgorithm::{Sha256, Sha512};
+        let pbm = |owf, mac, iterations, salt_len| MacAlgorithm::Pbm {
+            owf,
+            mac,
+            iterations,
+            salt_len,
+        };
+        let pbmac1 = |iterations, salt_len| MacAlgorithm::Pbmac1 {
+            prf: Sha256,
+            mac: Sha256,
+            iterations,
+            salt_len,
+        };
+        let wrong = [
+            pbm(Sha256, Sha512, 1024, 16),
+            pbm(Sha256, Sha256, 99, 16),
+            pbm(Sha256, Sha256, 100_001, 16),
+            pbm(Sha256, Sha256, 1024, 7),
+            pbm(Sha256, Sha256, 1024, 1025),
+            pbmac1(0, 16),
+            pbmac1(1_000_001, 16),
+        ];
+        for algorithm in wrong {
+            assert!(
+                matches!(MacParameters::generate(algorithm), Err(ErrorKind::Settings(_))),
+                "{algorithm:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_survive_the_wire() {
+        for algorithm in [MacAlgorithm::PBM, MacAlgorithm::LEGACY_PBM, MacAlgorithm::PBMAC1] {
+            let parameters = MacParameters::generate(algorithm).unwrap();
+            let identifier = parameters.to_identifier().unwrap();
+            assert_eq!(
+                MacParameters::from_identifier(&identifier, &Limits::default()),
+                Ok(parameters)
+            );
+        }
     }
 }
