@@ -12,6 +12,20 @@
 //!
 //! It is the peer of every protocol test, of the benchmarks and of `occm dev`; `occm ca` starts it alone. The time is
 //! always an argument, so that a test can let a year go by.
+//!
+//! ```
+//! use devca::{Config, Delivery, DevCa, Fault, FaultKind};
+//! use jiff::Timestamp;
+//!
+//! let ca = DevCa::new(Config::default().with_secret("host-1", "s3cret"), Timestamp::now())?;
+//! ca.adjust(|policy| policy.validity_seconds = 60);
+//! ca.faults().arm(Fault::once(FaultKind::DropAnswer));
+//! assert_eq!(ca.respond(b"a PKIMessage", Timestamp::now()).delivery, Delivery::Dropped);
+//! let reply = ca.respond(b"a PKIMessage", Timestamp::now());
+//! assert!(matches!(reply.delivery, Delivery::Answer { status: 400, .. }));
+//! assert_eq!(ca.ledger().stats(Timestamp::now()).issued, 0);
+//! # Ok::<(), devca::Error>(())
+//! ```
 
 mod authority;
 mod ca;

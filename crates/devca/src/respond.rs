@@ -76,7 +76,7 @@ impl DevCa {
         }
         match decoded {
             Ok(incoming) => delivery::deliver(self.answer(&incoming, kind, &struck, now), &struck),
-            Err(reason) => delivery::undecodable(&reason),
+            Err(reason) => delivery::undecodable(&reason, &struck),
         }
     }
 

@@ -47,18 +47,19 @@ pub(super) fn deliver(message: Vec<u8>, struck: &Struck) -> Reply {
 }
 
 /// The reply to what is no message: there is no header to answer to.
-pub(super) fn undecodable(reason: &str) -> Reply {
-    let body = format!("this is no PKIMessage: {reason}\n").into_bytes();
-    let delivery = Delivery::Answer {
-        status: 400,
-        content_type: "text/plain; charset=utf-8",
-        body,
-    };
-    Reply {
-        delivery,
-        delay: Duration::ZERO,
-        date_skew: 0,
+pub(super) fn undecodable(reason: &str, struck: &Struck) -> Reply {
+    if struck.has(&FaultKind::DropAnswer) {
+        return reply(Delivery::Dropped, struck);
     }
+    let body = format!("this is no PKIMessage: {reason}\n").into_bytes();
+    reply(
+        Delivery::Answer {
+            status: 400,
+            content_type: "text/plain; charset=utf-8",
+            body,
+        },
+        struck,
+    )
 }
 
 fn reply(delivery: Delivery, struck: &Struck) -> Reply {
