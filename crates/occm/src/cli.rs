@@ -2,6 +2,7 @@
 
 mod ca;
 mod completions;
+mod crds;
 mod dev;
 mod inspect;
 mod out;
@@ -68,6 +69,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Check objects without running anything
     Verify(verify::Verify),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Crds),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -121,6 +124,7 @@ impl Cli {
             Command::Revoke(args) => block_on(args.run(request::Wanted::Revoke)),
             Command::Inspect(inspect) => inspect.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Crds(crds) => crds.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

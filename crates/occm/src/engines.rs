@@ -1,6 +1,6 @@
 //! Makes the engine of an Issuer from its plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use cmp::http::{
     Endpoint, HttpConfig, HttpProxy, HttpTransport, HttpVersion, NoProxy, TlsAnchors, TlsConfig, TlsIdentity,
     TlsVersion,
 };
+use cmp::openssl::{OpenSsl, OpenSslConfig};
 use cmp::{Engine, Native};
 use pki::Anchors;
 
@@ -32,15 +33,26 @@ fn native(config: HttpConfig) -> Result<Arc<dyn Engine>, Problem> {
     Ok(Arc::new(Native::new(Arc::new(transport))))
 }
 
-fn external(_: HttpConfig, openssl: &std::path::Path) -> Result<Arc<dyn Engine>, Problem> {
-    let message = format!(
-        "spec.engine: {} cannot be used here; allowed: Native",
-        openssl.display()
-    );
-    Err(Problem {
+/// The version of the command is asked for here, once for each change of the Issuer; that blocks one worker thread for
+/// the few milliseconds that it takes.
+fn external(http: HttpConfig, program: &Path) -> Result<Arc<dyn Engine>, Problem> {
+    let config = OpenSslConfig {
+        command: program.to_owned(),
+        ..OpenSslConfig::new(http)
+    };
+    let started =
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(OpenSsl::start(config)));
+    let engine = started.map_err(|error| Problem {
         reason: Reason::EngineUnavailable,
-        message,
-    })
+        message: format!(
+            "spec.engine: {error}; allowed: Native, or OpenSSL with the openssl command 3.0 or later"
+        ),
+    })?;
+    let missing = engine.version().missing();
+    if !missing.is_empty() {
+        tracing::info!(version = %engine.version(), missing = missing.join(", "), "engine OpenSSL");
+    }
+    Ok(Arc::new(engine))
 }
 
 fn invalid(path: &str, error: impl std::fmt::Display) -> Problem {
