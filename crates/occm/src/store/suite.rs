@@ -1,9 +1,16 @@
 //! What every store must do: one list of cases, run unchanged against each of them.
 //!
+//! Test crates of stores that need a server include this file by path and lend it `crate::model` and `crate::store`.
+//!
 //! A case gets a fresh [`Bench`]: the store and a [`World`], which is a person who writes wishes and touches Secrets.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
+
+#[path = "suite/objects.rs"]
 mod objects;
+#[path = "suite/records.rs"]
 mod records;
+#[path = "suite/secrets.rs"]
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};

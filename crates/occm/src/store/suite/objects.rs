@@ -1,6 +1,6 @@
 //! Cases of Issuers and Certificates.
 
-use crate::store::suite::*;
+use super::*;
 
 pub(super) async fn a_watch_tells_everything_and_then_that_it_is_synced(bench: Bench) {
     let mut before = Told::new(&bench);

@@ -1,6 +1,6 @@
 //! Cases of inputs and records.
 
-use crate::store::suite::*;
+use super::*;
 
 pub(super) async fn inputs_are_told_when_they_are_attended(bench: Bench) {
     for kind in [InputKind::Secret, InputKind::ConfigMap] {

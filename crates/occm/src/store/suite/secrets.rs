@@ -1,6 +1,6 @@
 //! Cases of outputs.
 
-use crate::store::suite::*;
+use super::*;
 
 pub(super) async fn creating_a_secret_that_exists_is_a_conflict(bench: Bench) {
     bench.world.create_secret(&key("web"), &[("theirs", b"1")]).await;
