@@ -211,9 +211,14 @@ fn parse_stat(line: &str) -> Option<Stat> {
     })
 }
 
-/// The command as a person would type it, for messages.
+/// The command as a person would type it, for messages; the program without its folder.
 pub(crate) fn describe(command: &Command) -> String {
-    let mut text = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let mut text = program
+        .file_name()
+        .unwrap_or(program.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     for argument in command.get_args().map(|argument| argument.to_string_lossy()) {
         text.push(' ');
         if argument.contains([' ', '\'', '"', '$']) {

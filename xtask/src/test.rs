@@ -66,9 +66,8 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// The crate that has the binary and the Kubernetes tests.
 const PRODUCT: &str = "occm";
 
-/// Tests of this crate whose files begin so need a control plane; they are behind the feature of the same name.
+/// Tests of this crate whose files begin so need a control plane.
 const KUBE_TESTS: &str = "kube_";
-const KUBE_FEATURE: &str = "kube";
 
 /// Programs that tests use, beside those of the Rust toolchain.
 const TOOLS: [Tool; 5] = [
@@ -161,7 +160,7 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             "binary",
             "the occm binary, for tests that start it",
             &["tools"],
-            binary(workspace),
+            binary(),
         ),
         step(
             "peers",
@@ -174,7 +173,7 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
     for package in &workspace.packages {
         let what = format!("unit and integration tests of {}", package.name);
         let name = format!("test-{}", package.name);
-        steps.push(step(&name, &what, &needs, crate_tests(&package.name)));
+        steps.push(step(&name, &what, &needs, crate_tests(package)));
     }
     steps.push(step(
         "doc-tests",
@@ -208,10 +207,9 @@ fn step(name: &str, what: &str, needs: &[&str], run: Action<World>) -> Step<Worl
 
 /// Two steps for each version, if there are such tests.
 fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World>>> {
-    let is_kube = |test: &str| test.starts_with(KUBE_TESTS);
     if !workspace
         .package(PRODUCT)
-        .is_some_and(|product| product.tests().any(is_kube))
+        .is_some_and(|product| product.tests().any(is_kube_test))
     {
         ensure!(wishes.is_empty(), "--kube-version: there are no Kubernetes tests");
         return Ok(Vec::new());
@@ -278,21 +276,26 @@ fn cargo(arguments: &'static [&'static str]) -> Action<World> {
     })
 }
 
-/// With default features, and once more with all of them if any crate has some.
+/// With all features and with none; what is between adds nothing that neither shows.
 fn lints(workspace: &Workspace) -> Action<World> {
     let has_features = workspace.packages.iter().any(Package::has_features);
     Box::new(move |world| {
-        let runs: &[&[&str]] = if has_features {
-            &[&[], &["--all-features"]]
+        let runs: &[&str] = if has_features {
+            &["--all-features", "--no-default-features"]
         } else {
-            &[&[]]
+            &["--all-features"]
         };
         for features in runs {
             let mut command = world.workspace.cargo();
-            command
-                .args(["clippy", "--workspace", "--all-targets"])
-                .args(*features)
-                .args(["--", "--deny", "warnings"]);
+            command.args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                features,
+                "--",
+                "--deny",
+                "warnings",
+            ]);
             if let failed @ Outcome::Failed(_) = world.check(&mut command, "lints") {
                 return failed;
             }
@@ -311,33 +314,45 @@ fn docs() -> Action<World> {
     })
 }
 
-/// With the Kubernetes feature if the product has it, so that one binary serves all tests.
-fn binary(workspace: &Workspace) -> Action<World> {
-    let with_kube = workspace
-        .package(PRODUCT)
-        .is_some_and(|product| product.has_feature(KUBE_FEATURE));
-    Box::new(move |world| {
+fn binary() -> Action<World> {
+    Box::new(|world| {
         let mut command = world.workspace.cargo();
-        command.args(["build", "--package", PRODUCT]);
-        if with_kube {
-            command.args(["--features", KUBE_FEATURE]);
-        }
+        command.args(["build", "--package", PRODUCT, "--bin", PRODUCT]);
         let outcome = world.check(&mut command, "binary");
-        let binary = world.workspace.target.join("debug").join(PRODUCT);
         if matches!(outcome, Outcome::Done(_)) {
+            let binary = world.workspace.target.join("debug").join(PRODUCT);
             world.environment.push(("OCCM_BIN", binary.into()));
         }
         outcome
     })
 }
 
-fn crate_tests(name: &str) -> Action<World> {
-    let name = name.to_owned();
+/// All tests of a crate with all its features, but for those that need a control plane.
+fn crate_tests(package: &Package) -> Action<World> {
+    let name = package.name.clone();
+    let mut arguments = vec![
+        "test".to_owned(),
+        "--package".to_owned(),
+        name.clone(),
+        "--all-features".to_owned(),
+    ];
+    if package.tests().any(is_kube_test) {
+        arguments.extend(package.has_library().then(|| "--lib".to_owned()));
+        arguments.extend(package.has_binary().then(|| "--bins".to_owned()));
+        let others = package.tests().filter(|test| !is_kube_test(test));
+        arguments.extend(others.flat_map(|test| ["--test".to_owned(), test.to_owned()]));
+    } else {
+        arguments.push("--tests".to_owned());
+    }
     Box::new(move |world| {
         let mut command = world.workspace.cargo();
-        command.args(["test", "--package", &name, "--tests"]);
+        command.args(&arguments);
         world.tests(command, &format!("test-{name}"))
     })
+}
+
+fn is_kube_test(test: &str) -> bool {
+    test.starts_with(KUBE_TESTS)
 }
 
 fn doc_tests(workspace: &Workspace) -> Action<World> {
@@ -349,7 +364,7 @@ fn doc_tests(workspace: &Workspace) -> Action<World> {
         .collect();
     Box::new(move |world| {
         let mut command = world.workspace.cargo();
-        command.args(["test", "--doc"]).args(&libraries);
+        command.args(["test", "--doc", "--all-features"]).args(&libraries);
         world.tests(command, "doc-tests")
     })
 }
@@ -365,8 +380,7 @@ fn kube_tests(version: Version) -> Action<World> {
             "test",
             "--package",
             PRODUCT,
-            "--features",
-            KUBE_FEATURE,
+            "--all-features",
             "--test",
             &format!("{KUBE_TESTS}*"),
         ]);

@@ -87,21 +87,23 @@ impl Package {
             .map(|target| target.name.as_str())
     }
 
+    fn has(&self, wanted: impl Fn(&Target) -> bool) -> bool {
+        self.targets.iter().any(wanted)
+    }
+
     /// Whether the crate has a library, and so perhaps doc tests.
     pub(crate) fn has_library(&self) -> bool {
-        self.targets
-            .iter()
-            .any(|target| target.kind.iter().any(|kind| kind == "lib"))
+        self.has(|target| target.kind.iter().any(|kind| kind == "lib"))
     }
 
-    /// Whether the crate declares the feature.
-    pub(crate) fn has_feature(&self, name: &str) -> bool {
-        self.features.contains_key(name)
-    }
-
-    /// Whether it declares any feature beyond `default`.
+    /// Whether the crate declares any feature.
     pub(crate) fn has_features(&self) -> bool {
-        self.features.keys().any(|name| name != "default")
+        !self.features.is_empty()
+    }
+
+    /// Whether the crate has a binary.
+    pub(crate) fn has_binary(&self) -> bool {
+        self.has(|target| target.kind.iter().any(|kind| kind == "bin"))
     }
 }
 

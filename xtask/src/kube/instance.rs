@@ -177,11 +177,11 @@ fn home() -> Result<PathBuf> {
     Ok(cache::folder()?.join("clusters"))
 }
 
-/// A name becomes a folder: small letters, digits and dashes, at most 63 of them.
+/// A name becomes a folder: small letters, digits, dashes and underscores, at most 63 of them.
 fn check_name(name: &str) -> Result<()> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() || name.len() > 63 || name.starts_with('-') || !name.chars().all(fits) {
-        bail!("`{name}` cannot name a control plane: use small letters, digits and dashes");
+        bail!("`{name}` cannot name a control plane: use small letters, digits, dashes and underscores");
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ mod tests {
         for wrong in ["", "..", "a/b", "-x", "Ü", "a b", "UP"] {
             check_name(wrong).unwrap_err();
         }
-        check_name("test-4711").unwrap();
+        check_name("kube_suite-4711").unwrap();
     }
 
     #[test]
