@@ -77,7 +77,8 @@ pub struct Policy {
     pub validity_seconds: u64,
     /// Longest life that a request can ask for, in seconds; longer wishes are shortened (grantedWithMods).
     pub max_validity_seconds: u64,
-    /// How far notBefore lies in the past, in seconds.
+    /// How far notBefore lies in the past, in seconds. With 0, programs that use the coarse clock of Linux find a fresh
+    /// certificate not yet valid in the first milliseconds of a second.
     pub backdate_seconds: u64,
     /// Is implicit confirmation granted?
     pub implicit_confirm: ImplicitConfirm,
@@ -120,7 +121,7 @@ impl Default for Policy {
         Self {
             validity_seconds: 90 * 24 * 3600,
             max_validity_seconds: 2 * 366 * 24 * 3600,
-            backdate_seconds: 0,
+            backdate_seconds: 1,
             implicit_confirm: ImplicitConfirm::WhenAsked,
             confirm_wait_seconds: 300,
             send_confirm_wait_time: true,

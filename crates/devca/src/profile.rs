@@ -101,7 +101,8 @@ fn validity(
             .saturating_sub(seconds(policy.backdate_seconds))
             .unwrap_or(now),
     };
-    let longest = not_before
+    let longest = from
+        .unwrap_or(now)
         .saturating_add(seconds(policy.max_validity_seconds))
         .unwrap_or(Timestamp::MAX);
     let default = now

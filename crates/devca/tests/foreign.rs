@@ -113,9 +113,6 @@ impl Bed {
     fn cmp<'a>(&self, server: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let mut arguments = vec!["cmp", "-config", "", "-server", server, "-keep_alive", "0"];
         arguments.extend(["-path", ".well-known/cmp", "-recipient", "/CN=any", "-batch"]);
-        if more.contains(&"-ref") && !more.contains(&"-mac") {
-            arguments.extend(["-mac", "hmacWithSHA256"]);
-        }
         arguments.extend(more);
         arguments
     }
