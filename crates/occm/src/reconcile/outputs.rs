@@ -237,11 +237,10 @@ impl Judge<'_> {
         good: &IssuedFacts,
     ) -> OutputState {
         let kind = self.write_kind(plan, facts);
-        let outdated = revision_of(facts).is_some_and(|carried| carried < good.revision)
-            && self.known.iter().any(|known| {
-                known.revision < good.revision
-                    && self::written(known, plan).is_some_and(|w| same_data(w, facts))
-            });
+        // A new certificate goes over whatever stands there; a change was answered by it.
+        let carried = revision_of(facts);
+        let answered = carried.is_none() && good.why == Reason::Reissue && self.on_drift == OnDrift::Reissue;
+        let outdated = carried.is_some_and(|carried| carried < good.revision) || answered;
         if outdated || !same_layout(written, plan) {
             return OutputState::Write(kind, Reason::OutputOutdated);
         }
