@@ -95,6 +95,9 @@ impl Manager {
                 self.store
                     .delete_secret(&write.key, &facts.uid, facts.version)
                     .await?;
+                if !self.may_act() {
+                    return Err(StoreError::LeaseLost);
+                }
                 self.store.create_secret(write).await
             }
             (WriteKind::Create | WriteKind::Update | WriteKind::Replace, _) => {
@@ -364,15 +367,21 @@ impl Manager {
             Finalize::DeleteOutputs => {
                 self.delete_outputs(subject).await?;
                 self.delete_record(subject).await?;
-                self.store.set_finalizer(subject.key(), Presence::Absent).await?;
-                return Ok(Go::Wait(None));
+                return self.let_go(subject).await;
             }
             Finalize::Release => {
-                self.store.set_finalizer(subject.key(), Presence::Absent).await?;
-                return Ok(Go::Wait(None));
+                return self.let_go(subject).await;
             }
         }
         Ok(Go::On)
+    }
+
+    async fn let_go(&self, subject: &Subject) -> Result<Go, StoreError> {
+        if !self.may_act() {
+            return Err(StoreError::LeaseLost);
+        }
+        self.store.set_finalizer(subject.key(), Presence::Absent).await?;
+        Ok(Go::Wait(None))
     }
 
     async fn delete_outputs(&self, subject: &Subject) -> Result<(), StoreError> {
@@ -406,6 +415,9 @@ impl Manager {
     async fn delete_record(&self, subject: &Subject) -> Result<(), StoreError> {
         let version = self.state().records.get(subject).map(|record| record.version);
         if let Some(version) = version {
+            if !self.may_act() {
+                return Err(StoreError::LeaseLost);
+            }
             self.store.delete_record(subject, version).await?;
             self.state().set_record(subject, None);
         }
