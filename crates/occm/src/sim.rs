@@ -221,11 +221,8 @@ fn days_until(outcome: &Outcome) -> u32 {
 const STORY_LINES: usize = 60;
 
 impl Outcome {
-    /// The end of the story of the first violation: what happened to its subject, and to everybody, before it.
-    pub fn story(&self) -> String {
-        let Some(violation) = self.violations.first() else {
-            return String::new();
-        };
+    /// The end of the story of a violation: what happened to its subject, and to everybody, before it.
+    pub fn story(&self, violation: &Violation) -> String {
         let concerns = |line: &&history::Line| {
             let whose = match (&violation.subject, &line.subject) {
                 (Some(subject), Some(whose)) => subject == whose,

@@ -90,10 +90,15 @@ fn tell(outcome: Outcome, shorten: bool) -> anyhow::Result<()> {
     } else {
         outcome
     };
-    if let Some(first) = outcome.violations.first() {
-        println!("story of {:?}: {}", first.promise, first.what);
+    let mut told = BTreeSet::new();
+    for violation in outcome
+        .violations
+        .iter()
+        .filter(|violation| told.insert(violation.promise))
+    {
+        println!("story of {:?}: {}", violation.promise, violation.what);
+        print!("{}", outcome.story(violation));
     }
-    print!("{}", outcome.story());
     println!("replay: {}", outcome.replay());
     Ok(())
 }

@@ -62,7 +62,7 @@ impl Scene {
     /// Puts everything in place.
     pub(crate) fn set(world: &World, kind: Kind, certificates: usize) -> Self {
         let rate = match kind {
-            Kind::Mixed => None,
+            Kind::Mixed => Some(2),
             Kind::Fleet { rate } => Some(rate),
         };
         let mut scene = Self {
