@@ -129,7 +129,7 @@ const TABLE: [(&str, Class, Reached, Stage, &str); 33] = [
     ),
     (
         "wrong secret",
-        Untrusted,
+        Retry,
         Maybe,
         Stage::Requesting,
         "wrong shared secret?",

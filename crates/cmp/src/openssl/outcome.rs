@@ -265,8 +265,24 @@ fn status_code(line: &str) -> Option<u16> {
     digits.parse().ok().filter(|code| (100..=599).contains(code))
 }
 
-/// The command did not believe the answer or the certificate. The first row that fits decides.
+/// The command did not believe the answer or the certificate.
+///
+/// An error message that nobody vouches for is a hint to come again, as with the native engine: anybody on the way may
+/// have written it, and a CA that does not know our secret cannot do better.
 fn checks(report: &Report<'_>) -> Option<CmpError> {
+    let error = disbelief(report)?;
+    let received = |line: &&&str| line.starts_with("CMP info: received ");
+    let last = report.all.iter().rev().find(received);
+    let is_error = last.is_some_and(|line| line.starts_with("CMP info: received ERROR"));
+    Some(if is_error && error.step != Stage::Verifying {
+        error.with_class(Class::Retry)
+    } else {
+        error
+    })
+}
+
+/// The first row that fits decides.
+fn disbelief(report: &Report<'_>) -> Option<CmpError> {
     let stage = report.stage();
     let kind = if report.error_with("certificate not accepted") {
         if report.error_with("public key in new certificate does not match") {
@@ -278,17 +294,7 @@ fn checks(report: &Report<'_>) -> Option<CmpError> {
     } else if report.error_with("wrong pbm value") {
         ErrorKind::BadMac
     } else if report.error_with("missing protection") {
-        let unsigned_error = report
-            .all
-            .iter()
-            .any(|line| line.starts_with("CMP info: received ERROR"));
-        let error = CmpError::new(stage, ErrorKind::Unprotected);
-        // An error message that nobody vouches for is a hint to come again, as with the native engine.
-        return Some(if unsigned_error {
-            error.with_class(Class::Retry)
-        } else {
-            error
-        });
+        ErrorKind::Unprotected
     } else if let Some(found) = unexpected_sender(report) {
         found
     } else if report.error_with("transactionid unmatched") {
@@ -420,6 +426,20 @@ mod tests {
              CMP error: Connection refused:calling connect()\nCMP error: transfer error:request sent: CERTCONF\n",
         );
         assert_eq!((error.step, error.reached), (Stage::Confirming, Reached::Maybe));
+    }
+
+    #[test]
+    fn a_wrong_mac_is_a_hint_in_an_error_message_and_untrusted_elsewhere() {
+        for (received, class) in [("ERROR", Class::Retry), ("IP", Class::Untrusted)] {
+            let error = failed(&format!(
+                "CMP info: sending IR\nCMP info: received {received}\nCMP error: wrong pbm value\n"
+            ));
+            assert_eq!(
+                (error.class, &error.kind),
+                (class, &ErrorKind::BadMac),
+                "{received}"
+            );
+        }
     }
 
     #[test]
