@@ -194,7 +194,7 @@ impl HttpTransport {
         let deadline = Instant::now() + self.config.total_timeout;
         let request = self.request(body)?;
         while let Some(mut connection) = self.take_idle() {
-            if connection.is_ready().await {
+            if matches!(timeout_at(deadline, connection.is_ready()).await, Ok(true)) {
                 match self.send(connection, request.clone(), deadline).await {
                     // It was closed under our hands before anything was written.
                     Err(error) if error.reached == Reached::No => (),

@@ -9,6 +9,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "helpers of tests may fail the test"
 )]
 
@@ -20,7 +21,7 @@ use std::{
 
 use cmp::Class::{Misconfigured, Rejected, Untrusted};
 use cmp::engine::{GeneralAnswer, RefusalKnown};
-use cmp::http::{HttpConfig, HttpTransport};
+use cmp::http::{HttpConfig, HttpTransport, TlsCipher, TlsConfig, TlsGroup, TlsVersion};
 use cmp::openssl::{OpenSsl, OpenSslConfig};
 use cmp::{
     Class, CmpError, Context, Credentials, Engine, Enrolment, EnrolmentKind, General, MacAlgorithm, Native,
@@ -275,7 +276,83 @@ fn both_engines_pass_every_scenario_against_the_mock_server_of_openssl() {
             wrong.extend(runtime.block_on(external(&lab, scenario, command)).err());
         }
     }
+    for command in &commands {
+        wrong.extend(runtime.block_on(through_tls(&lab, command)).err());
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// TLS in front of the mock server: the command gets trust, name, version, groups and ciphers from us, and refuses a
+/// server that is not the one.
+async fn through_tls(lab: &Lab, command: &PathBuf) -> Result<(), String> {
+    let scenario = SCENARIOS[2];
+    let server = lab.serve(scenario.1);
+    let address = terminate(lab, server.url()).await;
+    let other = cmp::http::TlsAnchors::Certificates(pki::Anchors::new([lab.certificate("issued")]).unwrap());
+    let right = cmp::http::TlsAnchors::Certificates(lab.anchors());
+    for (anchors, name, trusted) in [
+        (right.clone(), Some("ee.example"), true),
+        (right, None, false),
+        (other, None, false),
+    ] {
+        let mut tls = TlsConfig::new(anchors);
+        tls.server_name = name.map(str::to_owned);
+        tls.min_version = TlsVersion::Tls13;
+        tls.groups = vec![TlsGroup::X25519MlKem768, TlsGroup::P384];
+        tls.ciphers = vec![TlsCipher::Aes256GcmSha384, TlsCipher::EcdheEcdsaAes128GcmSha256];
+        let mut http = HttpConfig::new(format!("https://{address}/pkix/").parse().unwrap());
+        http.tls = Some(tls);
+        let mut config = OpenSslConfig::new(http.clone());
+        config.command.clone_from(command);
+        let engine = OpenSsl::start(config).await.unwrap();
+        let native = Native::new(Arc::new(HttpTransport::new(http).unwrap()));
+        let engines: [&dyn Engine; 2] = [&engine, &native];
+        for engine in engines {
+            let failed = |text: String| format!("TLS, {}, name {name:?}: {text}", engine.name());
+            match ask(lab, engine, scenario).await {
+                Err(error) if !trusted => {
+                    if (error.class, error.reached) != (Untrusted, cmp::Reached::No) {
+                        return Err(failed(error.to_string()));
+                    }
+                }
+                result if trusted => judge(lab, scenario, result).map_err(failed)?,
+                result => return Err(failed(format!("{result:?}"))),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes TLS off in front of the server; shows the certificate `issued`, which is for `ee.example`.
+async fn terminate(lab: &Lab, url: String) -> std::net::SocketAddr {
+    let endpoint: cmp::http::Endpoint = url.parse().unwrap();
+    let chain = vec![rustls::pki_types::CertificateDer::from(
+        lab.certificate("issued").der().to_vec(),
+    )];
+    let key = lab.key.to_pkcs8_der().unwrap().to_vec();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, target) = (acceptor.clone(), endpoint.host_and_port());
+            tokio::spawn(async move {
+                if let Ok(mut client) = acceptor.accept(client).await {
+                    let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    address
 }
 
 /// The command for a new namespace in which we are root.

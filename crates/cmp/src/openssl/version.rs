@@ -88,7 +88,7 @@ impl Version {
             "PBMAC1 is not spoken",
             "the iterations (500) and the salt (16 bytes) of the password-based MAC cannot be set",
             "RSA-PSS does not sign messages",
-            "HTTP/1.0 only, without chunked answers; a proxy gets no credentials",
+            "HTTP/1.0 only, without chunked answers and without answers above 100 KiB; a proxy gets no credentials",
         ];
         if !self.knows_profiles() {
             list.push("certProfile is not sent (from 3.3)");
