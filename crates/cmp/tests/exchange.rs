@@ -9,6 +9,7 @@
 
 mod support;
 
+use cmp::asn1::oid;
 use cmp::asn1::{Dn, PkiBody, PkiStatus, ProofOfPossession};
 use cmp::engine::{MacResponse, RefusalKnown};
 use cmp::{
@@ -313,6 +314,39 @@ fn cert_conf_hashes_with_the_hash_of_the_certificates_signature() {
         pki::digest::sha256(answer.certificate.der())
     );
     assert_eq!((&confirm[0].status_info, &confirm[0].hash_alg), (&None, &None));
+}
+
+/// RFC 9810, 5.3.18: where the certificate's signature names no hash (ML-DSA), certConf does, and has version 3.
+#[test]
+fn cert_conf_names_the_hash_where_the_certificates_signature_does_not() {
+    let world = World::new();
+    let credentials = world.signature();
+    let context = world.context(&credentials);
+    let kind = EnrolmentKind::Initialization;
+    let mut transaction = Transaction::begin(&world.request(kind.clone()), &context).unwrap();
+    // ecdsa-with-SHA256, with another last arc.
+    let known = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+    let mut der = world.issue().der().to_vec();
+    for at in 0..der.len() - known.len() {
+        if der[at..].starts_with(&known) {
+            der[at + 7] = 0x7f;
+        }
+    }
+    let certificate = pki::Certificate::from_der(&der).unwrap();
+    let body = rep_for(&kind, accepted(0, &certificate));
+    let answer = issued(world.answer(&mut transaction, &credentials, body).unwrap());
+    let error = transaction.verify(&answer, &world.peer, now()).unwrap_err();
+    transaction.reject(&error, &context).unwrap();
+    let limits = cmp::Limits::default();
+    let message = Message::decode(transaction.outgoing().unwrap(), &limits).unwrap();
+    let PkiBody::CertConf(confirm) = &message.body else {
+        panic!("no certConf")
+    };
+    assert_eq!(
+        (message.header.pvno, confirm[0].hash_alg.as_ref().unwrap().oid),
+        (3, oid::SHA512)
+    );
+    assert_eq!(confirm[0].cert_hash.as_bytes(), pki::digest::sha512(&der));
 }
 
 #[test]

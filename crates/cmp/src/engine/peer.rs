@@ -119,6 +119,9 @@ impl Default for MessageTimeCheck {
 }
 
 /// Bounds on what a peer can make us do. Each is checked before the work it bounds.
+///
+/// Keys are bounded where they are read: `pki` refuses RSA keys of more than 8192 bits and certificates of more than
+/// 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest message, in bytes. Default 1 MiB.
@@ -129,8 +132,6 @@ pub struct Limits {
     pub text_bytes: usize,
     /// Most entries of other lists. Default 64.
     pub entries: usize,
-    /// Largest RSA key, in bits. Default 8192.
-    pub rsa_bits: usize,
     /// Most iterations of a password-based MAC. Default 100,000.
     pub pbm_iterations: u32,
     /// Most iterations of PBKDF2. Default 1,000,000.
@@ -156,7 +157,6 @@ impl Default for Limits {
             certificates: 32,
             text_bytes: 4096,
             entries: 64,
-            rsa_bits: 8192,
             pbm_iterations: 100_000,
             pbkdf2_iterations: 1_000_000,
             mac_key_bytes: 64,
