@@ -4,7 +4,7 @@
 //! CMP's module has EXPLICIT tags, CRMF's IMPLICIT ones; each type carries its ASN.1 text and section.
 //!
 //! Whatever somebody may have signed is kept as the bytes that came: certificates, public keys and CRLs as [`Encoded`],
-//! names as [`Dn`], values of open types as [`Any`]. Everything else is decoded and encodes to the same bytes again if
+//! names as [`Dn`], values of open types as [`der::Any`]. Everything else is decoded and encodes to the same bytes again if
 //! they were DER (`tests/vectors.rs` shows it on messages of other programs).
 
 use std::fmt;
