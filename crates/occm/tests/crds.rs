@@ -1,5 +1,7 @@
 //! The generated definitions: as committed, structural, bounded, and small enough for `kubectl apply`.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
+
 use std::path::PathBuf;
 
 use serde_json::Value;

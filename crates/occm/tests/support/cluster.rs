@@ -2,6 +2,8 @@
 //!
 //! It comes from `xtask kube up`, whose path the environment gives (`OCCM_XTASK`, set by `cargo xtask test`).
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
+
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::PathBuf;
@@ -47,18 +49,33 @@ impl Cluster {
             .map(PathBuf::from)
             .ok_or("OCCM_XTASK does not name the xtask program; run `cargo xtask test`")?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let program = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = format!("{}-{}", program.get(..program.len().min(20)).unwrap_or("test"), std::process::id());
+        let program = program
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let name = format!(
+            "{}-{}",
+            program.get(..program.len().min(20)).unwrap_or("test"),
+            std::process::id()
+        );
         let owner = std::process::id().to_string();
         let output = Command::new(&xtask)
             .args(["kube", "up", "--json", "--name", &name, "--owner", &owner])
             .output()
             .map_err(|error| format!("{}: {error}", xtask.display()))?;
         if !output.status.success() {
-            return Err(format!("xtask kube up: {}", String::from_utf8_lossy(&output.stderr)));
+            return Err(format!(
+                "xtask kube up: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         let instance = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-        Ok(Self { xtask, name, instance })
+        Ok(Self {
+            xtask,
+            name,
+            instance,
+        })
     }
 
     fn text(&self, field: &str) -> &str {
@@ -77,8 +94,15 @@ impl Cluster {
             .args(arguments)
             .output()
             .expect("kubectl runs");
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() { Ok(out.into_owned()) } else { Err(err.into_owned()) }
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        if output.status.success() {
+            Ok(out.into_owned())
+        } else {
+            Err(err.into_owned())
+        }
     }
 
     /// Stops or starts a component: `etcd` or `apiserver`.
@@ -100,8 +124,15 @@ impl Cluster {
         let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let instance = if told.is_array() { &told[0] } else { &told };
         let components = instance["components"].as_array().expect("components");
-        let found = components.iter().find(|one| one["name"] == component).expect("the component");
-        found["process"]["pid"].as_u64().expect("a pid").try_into().expect("a pid")
+        let found = components
+            .iter()
+            .find(|one| one["name"] == component)
+            .expect("the component");
+        found["process"]["pid"]
+            .as_u64()
+            .expect("a pid")
+            .try_into()
+            .expect("a pid")
     }
 
     /// URL of etcd.
@@ -131,7 +162,9 @@ impl Cluster {
     pub async fn namespace(&self, name: &str) {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client().await);
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
-        api.create(&PostParams::default(), &namespace).await.expect("a namespace is made");
+        api.create(&PostParams::default(), &namespace)
+            .await
+            .expect("a namespace is made");
     }
 
     /// Installs these definitions and waits until they are served.
@@ -140,11 +173,20 @@ impl Cluster {
         for crd in crds {
             let name = crd["metadata"]["name"].as_str().expect("a name").to_owned();
             let parameters = PatchParams::apply("test").force();
-            api.patch(&name, &parameters, &Patch::Apply(&crd)).await.expect("the definition is accepted");
+            api.patch(&name, &parameters, &Patch::Apply(&crd))
+                .await
+                .expect("the definition is accepted");
             until("the definition is served", async || {
                 let now = api.get(&name).await.expect("the definition");
-                let conditions = now.status.and_then(|status| status.conditions).unwrap_or_default();
-                let holds = |kind: &str| conditions.iter().any(|one| one.type_ == kind && one.status == "True");
+                let conditions = now
+                    .status
+                    .and_then(|status| status.conditions)
+                    .unwrap_or_default();
+                let holds = |kind: &str| {
+                    conditions
+                        .iter()
+                        .any(|one| one.type_ == kind && one.status == "True")
+                };
                 holds("Established") && holds("NamesAccepted")
             })
             .await;
@@ -152,7 +194,8 @@ impl Cluster {
         // Established comes a moment before the endpoint.
         for plural in ["issuers", "certificates"] {
             until("the endpoint is served", async || {
-                self.kubectl(&["get", "--raw", &format!("/apis/occm.dev/v1alpha1/{plural}")]).is_ok()
+                self.kubectl(&["get", "--raw", &format!("/apis/occm.dev/v1alpha1/{plural}")])
+                    .is_ok()
             })
             .await;
         }
@@ -161,7 +204,9 @@ impl Cluster {
     /// Deletes a namespace and waits for nothing.
     pub async fn delete_namespace(&self, name: &str) {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client().await);
-        api.delete(name, &DeleteParams::default()).await.expect("the namespace is deleted");
+        api.delete(name, &DeleteParams::default())
+            .await
+            .expect("the namespace is deleted");
     }
 }
 

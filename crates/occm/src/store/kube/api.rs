@@ -73,8 +73,6 @@ pub(super) enum Payload {
     MergePatch(Bytes),
     /// RFC 6902.
     JsonPatch(Bytes),
-    /// Server-side apply.
-    Apply(Bytes),
 }
 
 impl Payload {
@@ -83,16 +81,13 @@ impl Payload {
             Self::Empty | Self::Json(_) => "application/json",
             Self::MergePatch(_) => "application/merge-patch+json",
             Self::JsonPatch(_) => "application/json-patch+json",
-            Self::Apply(_) => "application/apply-patch+yaml",
         }
     }
 
     fn bytes(&self) -> Bytes {
         match self {
             Self::Empty => Bytes::new(),
-            Self::Json(bytes) | Self::MergePatch(bytes) | Self::JsonPatch(bytes) | Self::Apply(bytes) => {
-                bytes.clone()
-            }
+            Self::Json(bytes) | Self::MergePatch(bytes) | Self::JsonPatch(bytes) => bytes.clone(),
         }
     }
 }

@@ -148,10 +148,30 @@ impl Known {
         }
     }
 
-    fn is_foreign(&self, key: &ObjectKey) -> bool {
-        self.secrets(&key.namespace)
-            .is_some_and(|secrets| secrets.foreign.contains_key(key.name.as_str()))
+    fn standing(&self, key: &ObjectKey) -> Standing {
+        let Some(secrets) = self.secrets(&key.namespace) else {
+            return Standing::Unknown;
+        };
+        if secrets.foreign.contains_key(key.name.as_str()) {
+            Standing::Foreign
+        } else if secrets.ours.contains_key(key.name.as_str()) {
+            Standing::Ours
+        } else {
+            Standing::Missing
+        }
     }
+}
+
+/// What is known of a Secret.
+enum Standing {
+    /// It has our label and is told by the watch.
+    Ours,
+    /// It exists without our label.
+    Foreign,
+    /// It does not exist.
+    Missing,
+    /// Its namespace is not managed.
+    Unknown,
 }
 
 /// What the parts of a feed tell its driver.
@@ -226,6 +246,7 @@ pub(super) fn feed(api: SharedApi, hub: &Arc<Hub>, settings: &KubeSettings) -> B
             .cloned()
             .map(Report::Namespace)
             .collect(),
+        read: HashSet::new(),
         looks: Arc::new(Semaphore::new(LOOKS)),
         tasks: JoinSet::new(),
         settings: settings.clone(),
@@ -299,6 +320,8 @@ struct Driver {
     attended: Attended,
     inputs: HashMap<InputRef, AbortHandle>,
     polled: Option<AbortHandle>,
+    /// Namespaces whose Secrets were read.
+    read: HashSet<String>,
     awaited: HashSet<Report>,
     looks: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -315,7 +338,8 @@ impl Driver {
         let mut attended = self.shared.attended.clone();
         let mut readied = Some(readied);
         // What was attended to before this feed began.
-        self.attend(attended.borrow_and_update().clone());
+        let now = attended.borrow_and_update().clone();
+        self.attend(now).await;
         loop {
             tokio::select! {
                 report = reports.recv() => match report {
@@ -328,9 +352,9 @@ impl Driver {
                         return;
                     }
                     let now = attended.borrow_and_update().clone();
-                    self.attend(now);
+                    self.attend(now).await;
                 }
-                namespace = next_ready(&mut readied) => self.follow_objects(&namespace),
+                namespace = next_ready(&mut readied) => self.open_namespace(&namespace).await,
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -360,6 +384,16 @@ impl Driver {
         self.tasks.spawn(follow(Arc::clone(api), foreign, sink));
     }
 
+    /// The Secrets of a namespace were read: what is attended to is known now, and its objects may be told.
+    async fn open_namespace(&mut self, namespace: &str) {
+        self.read.insert(namespace.to_owned());
+        let outputs = Arc::clone(&self.attended.outputs);
+        for key in outputs.iter().filter(|key| key.namespace == namespace) {
+            self.tell_standing(key).await;
+        }
+        self.follow_objects(namespace);
+    }
+
     /// The Issuers and Certificates of a namespace whose Secrets were read.
     fn follow_objects(&mut self, namespace: &str) {
         let parts = Arc::new(Mutex::new(2_u8));
@@ -376,16 +410,28 @@ impl Driver {
         }
     }
 
-    fn attend(&mut self, now: Attended) {
+    /// Tells of an output that is attended to from now on, unless its namespace was not read yet.
+    async fn tell_standing(&mut self, key: &ObjectKey) {
+        if !self.read.contains(&key.namespace) {
+            return;
+        }
+        match self.shared.known.standing(key) {
+            Standing::Foreign => {
+                self.awaited.insert(Report::Output(key.clone()));
+                self.look(key.clone());
+            }
+            Standing::Missing => self.shared.tell(Change::Secret(key.clone(), None)).await,
+            Standing::Ours | Standing::Unknown => {}
+        }
+    }
+
+    async fn attend(&mut self, now: Attended) {
         if now.generation == self.attended.generation {
             return;
         }
         let before = std::mem::replace(&mut self.attended, now.clone());
         for key in now.outputs.difference(&before.outputs) {
-            if self.shared.known.is_foreign(key) {
-                self.awaited.insert(Report::Output(key.clone()));
-                self.look(key.clone());
-            }
+            self.tell_standing(key).await;
         }
         let watched: BTreeSet<InputRef> = now
             .inputs

@@ -390,6 +390,7 @@ pub(super) struct PageMeta {
 /// One line of a watch.
 #[derive(Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 pub(super) enum Line<T> {
     Added(T),
     Modified(T),

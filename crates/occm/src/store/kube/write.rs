@@ -3,15 +3,14 @@
 //! | Write | Request |
 //! | --- | --- |
 //! | create an output | POST |
-//! | change an output | server-side apply that carries the expected resourceVersion |
-//! | adopt | merge patch of labels and annotations that carries it: an apply without data would drop ours |
+//! | change or adopt an output | merge patch of our fields that carries the expected resourceVersion |
 //! | delete | DELETE with uid and resourceVersion as preconditions |
 //! | record | POST, then PUT with the expected resourceVersion |
 //! | status | JSON patch that replaces the whole status |
 //!
-//! Server-side apply takes away what its manager applied before and applies no longer. What the manager *created*
-//! counts as another owner's in the API server, so after a change of the layout the answer may still show such
-//! keys; a second request removes them.
+//! Not server-side apply: it makes a Secret that was deleted in the meantime again, whatever resourceVersion it carries, and
+//! an apply without data takes away ours. The managed fields in the answer show what the writer owns and writes no longer;
+//! after a change of the layout a second request removes that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,30 +74,28 @@ struct SecretBody<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct MetaBody<'a> {
     name: &'a str,
     namespace: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_version: Option<String>,
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
 }
 
-fn body(write: &SecretWrite, expected: Option<Version>) -> StoreResult<Bytes> {
-    to_bytes(&SecretBody {
-        api_version: "v1",
-        kind: "Secret",
-        metadata: MetaBody {
-            name: &write.key.name,
-            namespace: &write.key.namespace,
-            resource_version: expected.map(|version| version.0.to_string()),
-            labels: &write.labels,
-            annotations: &write.annotations,
-        },
-        secret_type: &write.kind,
-        data: EncodedData(&write.data),
-    })
+#[derive(Serialize)]
+struct SecretPatch<'a> {
+    metadata: PatchMeta<'a>,
+    #[serde(rename = "type")]
+    secret_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<EncodedData<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PatchMeta<'a> {
+    resource_version: String,
+    labels: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<String, String>,
 }
 
 /// JSON that is wiped on drop.
@@ -118,7 +115,18 @@ pub(super) async fn create_secret(api: &Api, write: &SecretWrite) -> StoreResult
         paths::secrets(&write.key.namespace),
         escape(&manager(&write.writer))
     );
-    let payload = Payload::Json(body(write, None)?);
+    let payload = Payload::Json(to_bytes(&SecretBody {
+        api_version: "v1",
+        kind: "Secret",
+        metadata: MetaBody {
+            name: &write.key.name,
+            namespace: &write.key.namespace,
+            labels: &write.labels,
+            annotations: &write.annotations,
+        },
+        secret_type: &write.kind,
+        data: EncodedData(&write.data),
+    })?);
     let created: MetaOnly = api
         .call(&what, Method::POST, &path, payload, Answer::Metadata)
         .await?;
@@ -135,24 +143,18 @@ pub(super) async fn update_secret(
     let what = write.key.to_string();
     let manager = manager(&write.writer);
     let path = format!("{}?fieldManager={}", paths::secret(&write.key), escape(&manager));
-    let answer = if write.data.is_empty() {
-        let metadata = json!({
-            "resourceVersion": expected.0.to_string(), "labels": write.labels, "annotations": write.annotations,
-        });
-        let payload = Payload::MergePatch(to_bytes(&json!({ "metadata": metadata }))?);
-        api.call_bytes(&what, Method::PATCH, &path, payload, Answer::Full)
-            .await?
-    } else {
-        let payload = Payload::Apply(body(write, Some(expected))?);
-        api.call_bytes(
-            &what,
-            Method::PATCH,
-            &format!("{path}&force=true"),
-            payload,
-            Answer::Full,
-        )
-        .await?
-    };
+    let payload = Payload::MergePatch(to_bytes(&SecretPatch {
+        metadata: PatchMeta {
+            resource_version: expected.0.to_string(),
+            labels: &write.labels,
+            annotations: &write.annotations,
+        },
+        secret_type: &write.kind,
+        data: (!write.data.is_empty()).then_some(EncodedData(&write.data)),
+    })?);
+    let answer = api
+        .call_bytes(&what, Method::PATCH, &path, payload, Answer::Full)
+        .await?;
     let leftovers = parse::<Ownership>(&what, &answer)?.leftovers(&manager, write);
     let facts = parse::<HashedSecret>(&what, &answer)?.into_facts();
     if leftovers.is_empty() {
