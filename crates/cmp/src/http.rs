@@ -1,9 +1,11 @@
 //! CMP over HTTP and HTTPS (RFC 9811), as a [`Transport`].
 //!
 //! ```text
-//!   post ──► idle connection, still open? ──────────────► send ──► answer::judge ──► Response | TransportError
-//!              └─ no ─► connect: name, TCP, proxy, TLS ──┘ │
-//!            everything up to here failed: Reached::No     └─ from here on: Reached::Maybe
+//!   post ──► idle connection, still open? ───────────────► send ──► answer::judge ──► Response | TransportError
+//!              ├─ no ─► connect: name, TCP, proxy, TLS ──────▲  │
+//!              └──── a kept connection ended unanswered ◄───────┘   (once, with the same bytes)
+//!
+//!   failed before `send`: Reached::No; from there on: Reached::Maybe
 //! ```
 //!
 //! It stands on `hyper`'s connections and not on `reqwest`, because three things cannot be said to the latter: a server
@@ -193,20 +195,36 @@ impl HttpTransport {
     async fn exchange(&self, body: &[u8]) -> Result<Response, TransportError> {
         let deadline = Instant::now() + self.config.total_timeout;
         let request = self.request(body)?;
-        while let Some(mut connection) = self.take_idle() {
-            if matches!(timeout_at(deadline, connection.is_ready()).await, Ok(true)) {
-                match self.send(connection, request.clone(), deadline).await {
-                    // It was closed under our hands before anything was written.
-                    Err(error) if error.reached == Reached::No => (),
-                    other => return other,
-                }
+        let mut reached = Reached::No;
+        while reached == Reached::No
+            && let Some(mut connection) = self.take_idle()
+        {
+            if !matches!(timeout_at(deadline, connection.is_ready()).await, Ok(true)) {
+                continue;
+            }
+            match self.send(connection, request.clone(), deadline).await {
+                Ok(response) => return Ok(response),
+                // The server has given up what it had kept, at the moment in which we used it. The same bytes go out
+                // once more, on a connection of their own: that is CMP's own rule for a lost answer, and the
+                // transactionID lets the CA see that it is no second request.
+                Err(Failed::Unanswered(error)) => reached = error.reached,
+                Err(Failed::Finally(error)) => return Err(error),
             }
         }
-        let connection = self
-            .connector
-            .connect(deadline.min(Instant::now() + self.config.connect_timeout))
-            .await?;
-        self.send(connection, request, deadline).await
+        let limit = deadline.min(Instant::now() + self.config.connect_timeout);
+        let result = match self.connector.connect(limit).await {
+            Ok(connection) => self
+                .send(connection, request, deadline)
+                .await
+                .map_err(Failed::into_error),
+            Err(error) => Err(error),
+        };
+        result.map_err(|mut error| {
+            if reached == Reached::Maybe {
+                error.reached = Reached::Maybe;
+            }
+            error
+        })
     }
 
     fn request(&self, body: &[u8]) -> Result<Request<Full<Bytes>>, TransportError> {
@@ -246,31 +264,38 @@ impl HttpTransport {
         mut connection: Connection,
         request: Request<Full<Bytes>>,
         deadline: Instant,
-    ) -> Result<Response, TransportError> {
+    ) -> Result<Response, Failed> {
         let limit = self.config.max_response_bytes;
         let deadline = deadline.min(Instant::now() + self.config.request_timeout);
         let work = connection.run(async move |sender| match sender.try_send_request(request).await {
-            Ok(response) => read(response, limit).await,
+            Ok(response) => read(response, limit).await.map_err(Failed::Finally),
             Err(mut error) => {
                 let unsent = error.take_message().is_some();
-                Err(interrupted(&error.into_error(), unsent))
+                let error = error.into_error();
+                let ended = interrupted(&error, unsent);
+                if ended.kind == TransportErrorKind::Interrupted && !error.is_parse() {
+                    Err(Failed::Unanswered(ended))
+                } else {
+                    Err(Failed::Finally(ended))
+                }
             }
         });
         let (status, headers, body) = match timeout_at(deadline, work).await {
             Ok(result) => result?,
             Err(_) => {
                 let message = "no complete answer within the time allowed";
-                return Err(TransportError::new(
+                let kind = TransportErrorKind::Timeout;
+                return Err(Failed::Finally(TransportError::new(
                     Reached::Maybe,
-                    TransportErrorKind::Timeout,
+                    kind,
                     message,
-                ));
+                )));
             }
         };
         if self.config.version == HttpVersion::Http11 {
             self.put_idle(connection);
         }
-        answer::judge(status, &headers, body, Timestamp::now())
+        answer::judge(status, &headers, body, Timestamp::now()).map_err(Failed::Finally)
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -284,6 +309,22 @@ impl HttpTransport {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
             idle.push(connection);
+        }
+    }
+}
+
+/// Why a connection brought no response.
+enum Failed {
+    /// It ended before an answer began.
+    Unanswered(TransportError),
+    /// For any other reason.
+    Finally(TransportError),
+}
+
+impl Failed {
+    fn into_error(self) -> TransportError {
+        match self {
+            Self::Unanswered(error) | Self::Finally(error) => error,
         }
     }
 }

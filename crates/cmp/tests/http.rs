@@ -78,6 +78,70 @@ async fn a_kept_connection_that_the_server_has_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_ends_without_an_answer_is_replaced_once_with_the_same_bytes() {
+    let peer = serve(|seen| match seen.connection {
+        0 if seen.body == b"second" => Reaction::Last(Vec::new()),
+        _ => Reaction::Answer(good()),
+    })
+    .await;
+    let transport = transport(config(&peer.url()));
+    transport.post(b"first").await.unwrap();
+    transport.post(b"second").await.unwrap();
+    let seen = peer.seen();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.connection, seen.body.as_slice()))
+        .collect();
+    assert_eq!(seen, [(0, b"first".as_slice()), (0, b"second"), (1, b"second")]);
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_ends_without_an_answer_is_not_replaced() {
+    let peer = serve(|seen| match seen.body.as_slice() {
+        b"first" => Reaction::Answer(good()),
+        _ => Reaction::Last(Vec::new()),
+    })
+    .await;
+    let transport = transport(config(&peer.url()));
+    transport.post(b"first").await.unwrap();
+    has(
+        &transport.post(b"second").await.unwrap_err(),
+        Reached::Maybe,
+        TransportErrorKind::Interrupted,
+    );
+    // On the kept connection and on one of its own, and no more.
+    assert_eq!(peer.seen().len(), 3);
+    has(
+        &transport.post(b"third").await.unwrap_err(),
+        Reached::Maybe,
+        TransportErrorKind::Interrupted,
+    );
+    assert_eq!(peer.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_on_a_kept_connection_counts_although_the_next_was_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let mut buffer = vec![0; 4096];
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
+        stream.write_all(&good()).await.unwrap();
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
+    });
+    let transport = transport(config(&url));
+    transport.post(MESSAGE).await.unwrap();
+    has(
+        &transport.post(MESSAGE).await.unwrap_err(),
+        Reached::Maybe,
+        TransportErrorKind::Connect,
+    );
+}
+
+#[tokio::test]
 async fn http_1_0_is_spoken_on_request_with_a_connection_for_each_message() {
     let peer = serve(|_| {
         Reaction::Last(
