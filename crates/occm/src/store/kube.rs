@@ -8,6 +8,7 @@ mod api;
 mod events;
 mod feed;
 mod follow;
+mod lease;
 mod paths;
 mod read;
 mod sinks;
@@ -28,6 +29,7 @@ use crate::model::plan::InputRef;
 use crate::store::kube::api::SharedApi;
 use crate::store::kube::events::Events;
 use crate::store::kube::feed::Hub;
+pub use crate::store::kube::lease::{Fence, Leadership, Lease, LeaseSettings};
 use crate::store::{
     Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreResult,
     Subject, Version,
@@ -68,19 +70,26 @@ pub struct KubeStore {
     hub: Arc<Hub>,
     events: Events,
     settings: KubeSettings,
+    clock: Clock,
 }
 
 impl KubeStore {
     /// The store behind the API server that `config` names. Sends nothing yet.
     pub fn new(config: &kube::Config, settings: KubeSettings, clock: Clock) -> Result<Self, kube::Error> {
-        let api = Arc::new(api::Api::new(config, settings.call_timeout, clock)?);
+        let api = Arc::new(api::Api::new(config, settings.call_timeout, clock.clone())?);
         let events = Events::start(&api, &settings.instance);
         Ok(Self {
             api,
             hub: Arc::new(Hub::new()),
             events,
             settings,
+            clock,
         })
+    }
+
+    /// A Lease behind the same API server, and what the rest of the process knows of it.
+    pub fn lease(&self, settings: LeaseSettings) -> (Lease, Leadership) {
+        Lease::new(Arc::clone(&self.api), self.clock.clone(), settings)
     }
 
     /// Requests sent so far, watches included.

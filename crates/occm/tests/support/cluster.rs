@@ -2,8 +2,12 @@
 //!
 //! It comes from `xtask kube up`, whose path the environment gives (`OCCM_XTASK`, set by `cargo xtask test`).
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
-
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::PathBuf;
@@ -20,18 +24,18 @@ use occm::clock::Clock;
 use occm::store::kube::{KubeSettings, KubeStore};
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control plane.
-pub struct Cluster {
+pub(crate) struct Cluster {
     xtask: PathBuf,
     name: String,
     /// What `xtask kube up --json` told.
-    pub instance: Value,
+    pub(crate) instance: Value,
 }
 
 /// The control plane of this test program; `None` = the test is skipped, which was said.
-pub fn cluster() -> Option<&'static Cluster> {
+pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
     match CLUSTER.get_or_init(Cluster::up) {
         Ok(cluster) => Some(cluster),
@@ -83,12 +87,12 @@ impl Cluster {
     }
 
     /// Path of a file of the control plane's programs.
-    pub fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         PathBuf::from(self.text("assets")).join(name)
     }
 
     /// Runs kubectl as administrator; its output, or its complaint.
-    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(self.program("kubectl"))
             .args(["--kubeconfig", self.text("kubeconfig")])
             .args(arguments)
@@ -106,7 +110,7 @@ impl Cluster {
     }
 
     /// Stops or starts a component: `etcd` or `apiserver`.
-    pub fn component(&self, action: &str, component: &str, more: &[&str]) {
+    pub(crate) fn component(&self, action: &str, component: &str, more: &[&str]) {
         let status = Command::new(&self.xtask)
             .args(["kube", action, "--name", &self.name, "--component", component])
             .args(more)
@@ -116,7 +120,7 @@ impl Cluster {
     }
 
     /// Process of a component.
-    pub fn pid(&self, component: &str) -> u32 {
+    pub(crate) fn pid(&self, component: &str) -> u32 {
         let output = Command::new(&self.xtask)
             .args(["kube", "status", "--json", "--name", &self.name])
             .output()
@@ -136,30 +140,30 @@ impl Cluster {
     }
 
     /// URL of etcd.
-    pub fn etcd(&self) -> &str {
+    pub(crate) fn etcd(&self) -> &str {
         self.text("etcd")
     }
 
     /// Configuration of an administrator.
-    pub async fn config(&self) -> kube::Config {
+    pub(crate) async fn config(&self) -> kube::Config {
         let file = Kubeconfig::read_from(self.text("kubeconfig")).expect("a kubeconfig");
         let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         config.expect("a usable kubeconfig")
     }
 
     /// Client of an administrator.
-    pub async fn client(&self) -> kube::Client {
+    pub(crate) async fn client(&self) -> kube::Client {
         kube::Client::try_from(self.config().await).expect("a client")
     }
 
     /// A store of an administrator.
-    pub async fn store(&self, namespaces: &[&str]) -> KubeStore {
+    pub(crate) async fn store(&self, namespaces: &[&str]) -> KubeStore {
         let settings = KubeSettings::new(namespaces.iter().copied(), "test");
         KubeStore::new(&self.config().await, settings, Clock::system()).expect("a store")
     }
 
     /// A new namespace.
-    pub async fn namespace(&self, name: &str) {
+    pub(crate) async fn namespace(&self, name: &str) {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client().await);
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
         api.create(&PostParams::default(), &namespace)
@@ -168,7 +172,7 @@ impl Cluster {
     }
 
     /// Installs these definitions and waits until they are served.
-    pub async fn install(&self, crds: Vec<Value>) {
+    pub(crate) async fn install(&self, crds: Vec<Value>) {
         let api: Api<CustomResourceDefinition> = Api::all(self.client().await);
         for crd in crds {
             let name = crd["metadata"]["name"].as_str().expect("a name").to_owned();
@@ -202,7 +206,7 @@ impl Cluster {
     }
 
     /// Deletes a namespace and waits for nothing.
-    pub async fn delete_namespace(&self, name: &str) {
+    pub(crate) async fn delete_namespace(&self, name: &str) {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client().await);
         api.delete(name, &DeleteParams::default())
             .await
@@ -211,7 +215,7 @@ impl Cluster {
 }
 
 /// Waits for a condition.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

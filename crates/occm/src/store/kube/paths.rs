@@ -41,3 +41,11 @@ pub(super) fn object(kind: Kind, key: &ObjectKey) -> String {
 pub(super) fn events(namespace: &str) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{}/events", escape(namespace))
 }
+
+/// The Leases of a namespace.
+pub(super) fn leases(namespace: &str) -> String {
+    format!(
+        "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+        escape(namespace)
+    )
+}
