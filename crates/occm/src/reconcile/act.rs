@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, PrivateKey};
 
-use crate::model::object::{ObjectKey, REVISION_ANNOTATION};
+use crate::model::object::{
+    ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVISION_ANNOTATION, REVOKE_ANNOTATION,
+};
 use crate::model::plan::{CertificatePlan, OutputPlan};
 use crate::model::reason::Reason;
-use crate::reconcile::decide::Finalize;
+use crate::reconcile::decide::{Decision, Finalize, decide};
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::outputs::{
     ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, TRUCE_SECONDS, WriteKind, mark, plan_written,
     render,
 };
-use crate::record::{Issued, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
+use crate::record::{Issued, Phase, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
 use crate::store::{Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject};
 
 /// How long an output that may not be written is left alone.
 const REFUSED_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// Most repairs in a row while an exchange waits for its answer.
+const MEANWHILE: usize = 8;
 
 impl Manager {
     /// Puts the good copy into an output.
@@ -30,12 +34,42 @@ impl Manager {
         kind: WriteKind,
         why: Reason,
     ) -> Result<Go, StoreError> {
+        let (_, record) = self.load(subject, work).await?;
+        let copies = [record.current.as_ref(), record.previous.as_ref()];
+        self.repair_from(subject, copies, output, kind, why).await
+    }
+
+    /// Puts outputs back while an exchange waits for its answer.
+    pub(super) async fn repair_meanwhile(&self, subject: &Subject, copies: [Option<&Issued>; 2]) {
+        for _ in 0..MEANWHILE {
+            let (now, offset) = (self.clock.now(), self.store.clock_offset());
+            let decision = self
+                .state()
+                .with_world(subject, now, offset, |world| decide(self.settings.rules, world));
+            let Decision::Repair { output, kind, why } = decision else {
+                return;
+            };
+            let repaired = self.repair_from(subject, copies, output, kind, why).await;
+            if let Err(error) = repaired {
+                tracing::debug!(%subject, %error, "the repair waits for the end of the exchange");
+                return;
+            }
+        }
+    }
+
+    async fn repair_from(
+        &self,
+        subject: &Subject,
+        copies: [Option<&Issued>; 2],
+        output: usize,
+        kind: WriteKind,
+        why: Reason,
+    ) -> Result<Go, StoreError> {
         let Some((plan, facts, revision)) = self.output_now(subject, output) else {
             return Ok(Go::On);
         };
-        let (_, record) = self.load(subject, work).await?;
-        let copies = record.current.iter().chain(&record.previous);
-        let Some(issued) = copies.into_iter().find(|issued| issued.revision == revision) else {
+        let mut copies = copies.into_iter().flatten();
+        let Some(issued) = copies.find(|issued| issued.revision == revision) else {
             return Ok(Go::On);
         };
         let write = match render(&plan, subject.key(), issued) {
@@ -312,11 +346,30 @@ impl Manager {
             (None, Record::default())
         };
         record.ledger.revision = record.ledger.revision.max(issued.revision);
+        if let Some(open) = record.open.take()
+            && open.phase != Phase::Issued
+        {
+            record.ledger.possible_orphans += 1;
+        }
+        if issued.why != Reason::Adopted {
+            self.take_requests_as_served(subject, &mut record);
+        }
         record.previous = record.current.take();
         record.current = Some(issued);
-        record.open = None;
         self.save(subject, &mut work, record, expected).await?;
         Ok(())
+    }
+
+    /// What was asked for before the record was lost may have been served: nothing is issued for doubt.
+    fn take_requests_as_served(&self, subject: &Subject, record: &mut Record) {
+        let requests = self
+            .state()
+            .with_world(subject, self.clock.now(), None, |world| world.annotations.clone());
+        for annotation in [RENEW_ANNOTATION, RECREATE_ANNOTATION, REVOKE_ANNOTATION] {
+            if let Some(token) = requests.get(annotation) {
+                record.ledger.served.insert(annotation.to_owned(), token.clone());
+            }
+        }
     }
 
     /// Takes out of the record what is no longer needed: the previous key, the finished transaction.
