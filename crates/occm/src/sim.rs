@@ -217,12 +217,9 @@ fn days_until(outcome: &Outcome) -> u32 {
     u32::try_from(last.duration_since(scene::start()).as_hours() / 24 + 1).unwrap_or(outcome.options.days)
 }
 
-/// Most lines of a story.
-const STORY_LINES: usize = 60;
-
 impl Outcome {
-    /// The end of the story of a violation: what happened to its subject, and to everybody, before it.
-    pub fn story(&self, violation: &Violation) -> String {
+    /// The end of the story of a violation, at most so many lines: what happened to its subject, and to everybody, before it.
+    pub fn story(&self, violation: &Violation, most_lines: usize) -> String {
         let concerns = |line: &&history::Line| {
             let whose = match (&violation.subject, &line.subject) {
                 (Some(subject), Some(whose)) => subject == whose,
@@ -234,7 +231,7 @@ impl Outcome {
             whose && named && line.at <= violation.at + SignedDuration::from_mins(3)
         };
         let lines: Vec<&history::Line> = self.story.iter().filter(concerns).collect();
-        let skip = lines.len().saturating_sub(STORY_LINES);
+        let skip = lines.len().saturating_sub(most_lines);
         let mut text = String::new();
         for line in lines.into_iter().skip(skip) {
             let whose = line

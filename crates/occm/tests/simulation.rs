@@ -22,7 +22,10 @@ const PROMISES: [Promise; 7] = [
 ];
 
 fn seeds() -> u64 {
-    std::env::var("OCCM_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+    std::env::var("OCCM_SIMULATION_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100)
 }
 
 fn options(seed: u64) -> Options {
@@ -33,7 +36,12 @@ fn told(outcome: Outcome) -> String {
     let outcome = shrink(outcome).unwrap();
     let mut text = outcome.to_string();
     if let Some(first) = outcome.violations.first() {
-        let _ = write!(text, "story:\n{}replay: {}", outcome.story(first), outcome.replay());
+        let _ = write!(
+            text,
+            "story:\n{}replay: {}",
+            outcome.story(first, 60),
+            outcome.replay()
+        );
     }
     text
 }
@@ -46,10 +54,16 @@ fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
         assert!(outcome.violations.is_empty(), "{}", told(outcome));
         for promise in PROMISES {
             let count = outcome.stakes.get(&promise).copied().unwrap_or_default();
-            assert!(count > 0, "seed {seed}: {promise:?} was never at stake\n{outcome}");
+            assert!(
+                count > 0,
+                "seed {seed}: {promise:?} was never at stake\n{outcome}"
+            );
             *stakes.entry(promise).or_default() += count;
         }
-        outcome.faults.iter().for_each(|(fault, count)| *faults.entry(*fault).or_default() += count);
+        outcome
+            .faults
+            .iter()
+            .for_each(|(fault, count)| *faults.entry(*fault).or_default() += count);
     }
     println!("at stake: {stakes:?}\nfaults: {faults:?}");
     if seeds() >= 20 {
@@ -61,8 +75,16 @@ fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
 
 fn finds(bug: Plant, promise: Promise) {
     for seed in 1..=seeds() {
-        let outcome = run(&Options { plant: bug, ..options(seed) }).unwrap();
-        if outcome.violations.iter().any(|violation| violation.promise == promise) {
+        let outcome = run(&Options {
+            plant: bug,
+            ..options(seed)
+        })
+        .unwrap();
+        if outcome
+            .violations
+            .iter()
+            .any(|violation| violation.promise == promise)
+        {
             println!("{bug:?} is found by seed {seed}");
             return;
         }
@@ -107,7 +129,15 @@ fn a_process_that_acts_without_the_lease_is_found() {
 
 #[test]
 fn a_seed_gives_the_same_run_again() {
-    let look = |outcome: Outcome| (outcome.decisions, outcome.faults, outcome.kills, outcome.calls, outcome.issued);
+    let look = |outcome: Outcome| {
+        (
+            outcome.decisions,
+            outcome.faults,
+            outcome.kills,
+            outcome.calls,
+            outcome.issued,
+        )
+    };
     let options = Options::new(7, 6, 20);
     assert_eq!(look(run(&options).unwrap()), look(run(&options).unwrap()));
 }
@@ -119,6 +149,9 @@ fn an_outage_of_a_day_with_ten_thousand_certificates_ends_without_a_storm() {
     assert!(outcome.violations.is_empty(), "{outcome}");
     assert_eq!(outcome.issued, 2 * 10_000 + 1, "{outcome}");
     for promise in [Promise::R1, Promise::R6] {
-        assert!(outcome.stakes.contains_key(&promise), "{promise:?} was never at stake\n{outcome}");
+        assert!(
+            outcome.stakes.contains_key(&promise),
+            "{promise:?} was never at stake\n{outcome}"
+        );
     }
 }

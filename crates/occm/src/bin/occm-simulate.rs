@@ -38,6 +38,9 @@ struct Args {
     /// Look for the fewest faults that still break the promise.
     #[arg(long)]
     shrink: bool,
+    /// Most lines of a story.
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
     /// Print how often each decision was taken.
     #[arg(long)]
     decisions: bool,
@@ -65,7 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         if !outcome.violations.is_empty() {
             broken += 1;
-            tell(outcome, args.shrink)?;
+            tell(outcome, args.shrink, args.lines)?;
         }
     }
     if broken > 0 {
@@ -84,7 +87,7 @@ fn speed(outcome: &Outcome) {
     );
 }
 
-fn tell(outcome: Outcome, shorten: bool) -> anyhow::Result<()> {
+fn tell(outcome: Outcome, shorten: bool, lines: usize) -> anyhow::Result<()> {
     let outcome = if shorten {
         shrink(outcome).context("the CAs of the simulation cannot be made")?
     } else {
@@ -97,7 +100,7 @@ fn tell(outcome: Outcome, shorten: bool) -> anyhow::Result<()> {
         .filter(|violation| told.insert(violation.promise))
     {
         println!("story of {:?}: {}", violation.promise, violation.what);
-        print!("{}", outcome.story(violation));
+        print!("{}", outcome.story(violation, lines));
     }
     println!("replay: {}", outcome.replay());
     Ok(())

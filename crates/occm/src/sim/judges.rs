@@ -78,6 +78,8 @@ const SLACK: SignedDuration = SignedDuration::from_mins(6);
 const RESEND: SignedDuration = SignedDuration::from_mins(6);
 /// How soon a touched output is back when nothing but the CA is in the way.
 const REPAIRED: SignedDuration = SignedDuration::from_mins(2);
+/// A second, less what the record takes to be written between the turn and the send.
+const SECOND: SignedDuration = SignedDuration::from_millis(900);
 /// How long after a fight an output may be left alone.
 const TRUCE: SignedDuration = SignedDuration::from_mins(30);
 
@@ -289,7 +291,19 @@ impl<'a> Case<'a> {
         let record = !self.notes(subject).iter().any(by_people);
         let wishes = self.wishes_between(subject, from, to);
         let wish = wishes.iter().all(Option::is_some) && wishes.len() <= 1 || !is_certificate(subject);
-        record && wish && self.identity_ok(subject, from)
+        record && wish && !self.was_let_wait(subject, from, to) && self.identity_ok(subject, from)
+    }
+
+    /// Whether the CA let us poll in that time.
+    fn was_let_wait(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> bool {
+        let notes = self.notes(subject);
+        let before = notes.iter().rev().find(|note| note.at <= from);
+        let during = notes.iter().filter(|note| note.at > from && note.at < to);
+        let mut open = before
+            .into_iter()
+            .chain(during)
+            .filter_map(|note| note.state.facts()?.open.as_ref());
+        open.any(|open| open.phase == crate::record::Phase::Polling)
     }
 
     fn identity_ok(&self, subject: &Subject, at: Timestamp) -> bool {
@@ -702,10 +716,15 @@ impl<'a> Case<'a> {
                     .as_ref()
                     .is_some_and(|wish| wish.requests.get(name) == Some(token))
             };
-            notes
+            let Some(first) = notes.iter().find(has) else {
+                return false;
+            };
+            // A record that somebody put back does not know what was served since.
+            let put_back = self
+                .notes(subject)
                 .iter()
-                .find(has)
-                .is_some_and(|note| note.at + SLACK >= best.not_before)
+                .any(|note| note.by == By::People && note.at >= first.at);
+            first.at + SLACK * 2 >= best.not_before || put_back
         })
     }
 
@@ -763,14 +782,14 @@ impl<'a> Case<'a> {
         }
         for sends in by_ca.values() {
             for (first, last) in sends.iter().zip(sends.iter().skip(rate)) {
-                if last.at.duration_since(first.at) < SignedDuration::from_secs(1) {
+                if last.at.duration_since(first.at) < SECOND {
                     let what = format!("more than {rate} requests from {} to {}", first.at, last.at);
                     verdict.broken(Promise::R6, None, last.at, what);
                     break;
                 }
             }
             for (first, last) in sends.iter().zip(sends.iter().skip(rate.saturating_sub(1))) {
-                if last.at.duration_since(first.at) < SignedDuration::from_secs(1) {
+                if last.at.duration_since(first.at) < SECOND {
                     verdict.stake(Promise::R6);
                 }
             }
