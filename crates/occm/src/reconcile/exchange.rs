@@ -12,13 +12,17 @@ mod credentials;
 mod outcome;
 mod revoke;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use cmp::{
-    Class, CmpError, Context, Credentials, Enrolment, EnrolmentKind, ErrorKind, Outcome, Request, Stage, Step,
+    Class, CmpError, Context, Credentials, Enrolment, EnrolmentKind, ErrorKind, Outcome, Request, Stage,
+    Step, Transaction,
 };
+use futures::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
 use pki::PrivateKey;
+use tokio::sync::Notify;
 
 use crate::model::issuer::{Confirmation, EnrolmentMessage};
 use crate::model::object::ObjectKey;
@@ -30,7 +34,7 @@ use crate::reconcile::exchange::credentials::{open_signer, signer};
 use crate::reconcile::issuer::ReadyToUse;
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::pace::{Rank, Wait};
-use crate::record::{FailureClass, Open, OpenPurpose, Phase, Record, StoredKey};
+use crate::record::{FailureClass, Issued, Open, OpenPurpose, Phase, Record, StoredKey};
 use crate::store::{Seen, Severity, StoreError, Subject, Version};
 
 /// A turn at the CA; ends when dropped.
@@ -59,6 +63,8 @@ pub(super) struct Exchange {
     ready: Arc<ReadyToUse>,
     credentials: Arc<Credentials>,
     key: Option<PrivateKey>,
+    /// The request may have reached the CA before.
+    repeats: bool,
 }
 
 impl Exchange {
@@ -147,6 +153,7 @@ impl Manager {
             return Ok(Go::On);
         };
         let key = open.key.as_ref().and_then(|stored| stored.key().ok());
+        let repeats = open.phase == Phase::Sent;
         let credentials = self
             .credentials_named(subject, &ready, &record, open_signer(&record))
             .await?;
@@ -158,6 +165,7 @@ impl Manager {
             ready,
             credentials,
             key,
+            repeats,
         };
         if let Some(open) = &mut record.open
             && open.holder != self.settings.holder
@@ -292,7 +300,7 @@ impl Manager {
         record: &Record,
         key: PrivateKey,
         how: How,
-    ) -> Result<Result<(Exchange, cmp::Transaction), CmpError>, StoreError> {
+    ) -> Result<Result<(Exchange, Transaction), CmpError>, StoreError> {
         let (kind, credentials) = match how {
             How::Update => self.update_parts(subject, ready, record).await?,
             How::Enrol => {
@@ -320,6 +328,7 @@ impl Manager {
             ready: Arc::clone(ready),
             credentials,
             key: Some(key),
+            repeats: false,
         };
         let begun = ready
             .engine
@@ -341,11 +350,19 @@ impl Manager {
                 return Err(StoreError::LeaseLost);
             }
             let now = self.clock.now();
-            let result = exchange
-                .ready
-                .engine
-                .exchange(&mut open.transaction, &exchange.context(now))
-                .await;
+            let due = open.transaction.wait_until().is_some_and(|until| until <= now);
+            let result = match due.then(|| open.transaction.prepare(&exchange.context(now))) {
+                // A poll is recorded before it leaves, as any message: the CA takes the same one again, and no other.
+                Some(Ok(_)) => {
+                    self.save(subject, work, record, Some(version)).await?;
+                    continue;
+                }
+                Some(Err(error)) => Err(error),
+                None => {
+                    let copies = [record.current.as_ref(), record.previous.as_ref()];
+                    self.send(subject, exchange, &mut open.transaction, copies).await
+                }
+            };
             self.note_contact(&exchange.plan.issuer, result.as_ref().err());
             let confirming = open.phase == Phase::Issued;
             match result {
@@ -390,6 +407,29 @@ impl Manager {
                 }
             }
         }
+    }
+
+    /// One round. A CA that takes its time holds back no repair.
+    async fn send(
+        &self,
+        subject: &Subject,
+        exchange: &Exchange,
+        transaction: &mut Transaction,
+        copies: [Option<&Issued>; 2],
+    ) -> Result<Step, CmpError> {
+        let changed = Arc::new(Notify::new());
+        self.state().memory(subject).changed = Some(Arc::clone(&changed));
+        let context = exchange.context(self.clock.now());
+        let mut answer = exchange.ready.engine.exchange(transaction, &context);
+        let step = loop {
+            match select(answer, pin!(changed.notified())).await {
+                Either::Left((step, _)) => break step,
+                Either::Right(((), waiting)) => answer = waiting,
+            }
+            self.repair_meanwhile(subject, copies).await;
+        };
+        self.state().memory(subject).changed = None;
+        step
     }
 
     /// Tells the breaker and remembers the CA's clock.

@@ -177,7 +177,12 @@ impl Manager {
 
     /// Takes in a change.
     pub fn take_in(&self, change: Change) {
-        let woken = self.state().apply(change);
+        let woken = {
+            let mut state = self.state();
+            let woken = state.apply(change);
+            woken.iter().for_each(|subject| state.tell_exchange(subject));
+            woken
+        };
         let now = self.clock.now();
         let mut queue = self.queue();
         woken.into_iter().for_each(|subject| queue.add(subject, now));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cmp::Credentials;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
 use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift};
 use crate::model::issuer::{Issuer, UpdateSigner};
@@ -90,6 +91,8 @@ pub struct SubjectMemory {
     pub orphaned_since: Option<Timestamp>,
     /// The last failure that stands only in memory, with its next attempt.
     pub pause: Option<(Reason, Timestamp)>,
+    /// Told of changes while an exchange waits for its answer.
+    pub changed: Option<Arc<Notify>>,
 }
 
 impl State {
@@ -413,6 +416,14 @@ impl State {
     /// What is remembered of a subject.
     pub fn memory(&mut self, subject: &Subject) -> &mut SubjectMemory {
         self.memory.entry(subject.clone()).or_default()
+    }
+
+    /// Tells an exchange that waits for its answer that something has changed.
+    pub fn tell_exchange(&self, subject: &Subject) {
+        let memory = self.memory.get(subject);
+        if let Some(changed) = memory.and_then(|memory| memory.changed.as_ref()) {
+            changed.notify_one();
+        }
     }
 
     /// Everything that the watch shall attend to, if that changed since it was last asked for.

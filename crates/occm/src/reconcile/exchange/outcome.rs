@@ -343,7 +343,13 @@ impl Manager {
             .as_ref()
             .is_some_and(|open| open.phase == Phase::Polling);
         let transport = matches!(error.kind, ErrorKind::Transport { .. });
-        if exchange.ready.engine.capabilities().resumes && (lost || (polling && transport)) {
+        if exchange.repeats && repeat_refused(&error) {
+            tracing::warn!(%subject, %error, "the CA does not answer a repeated request; a new one is made");
+            work.loaded = Some((version, record));
+            return self.abandon(subject, work, Reason::PossibleOrphan, true).await;
+        }
+        let goes_on = polling || exchange.repeats;
+        if exchange.ready.engine.capabilities().resumes && (lost || (goes_on && transport)) {
             // The same bytes again later; nothing to write, the record says all.
             let attempts = {
                 let mut state = self.state();
@@ -437,5 +443,14 @@ fn update_refused(error: &CmpError) -> bool {
     error
         .peer
         .as_ref()
+/// A CA that refuses to answer a request again has seen it before, and may have issued.
+fn repeat_refused(error: &CmpError) -> bool {
+    const BITS: [&str; 3] = ["transactionIdInUse", "badRequest", "duplicateCertReq"];
+    error
+        .peer
+        .as_ref()
+        .is_some_and(|peer| BITS.iter().any(|bit| peer.has(bit)))
+}
+
         .is_some_and(|peer| peer.authentic && BITS.iter().any(|bit| peer.has(bit)))
 }
