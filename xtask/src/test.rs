@@ -147,7 +147,7 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             "format",
             "cargo fmt --check",
             &[],
-            cargo(&["fmt", "--all", "--check"]),
+            cargo(&["fmt", "--all", "--check", "--", "--color", "never"]),
         ),
         step(
             "lints",
