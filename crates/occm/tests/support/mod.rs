@@ -107,6 +107,21 @@ impl Ca {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+
+    /// It keeps its port and reads nothing.
+    pub fn pause(&self) {
+        signal(&self.child, "-STOP");
+    }
+
+    pub fn resume(&self) {
+        signal(&self.child, "-CONT");
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let told = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(told.success(), "kill {name} {pid}");
 }
 
 impl Drop for Ca {
@@ -197,12 +212,39 @@ impl Host {
         );
     }
 
+    /// Starts the manager with the log level that the environment of `command` says.
+    pub fn start_quietly(&mut self, command: &mut Command) {
+        command.args(["serve", "--store"]).arg(self.path());
+        self.child = Some(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// The status of an object as it lies in the store: cheaper than a command.
+    pub fn status_file(&self, kind: &str, name: &str) -> String {
+        let path = format!(".occm/status/default/{kind}.{name}.yaml");
+        std::fs::read_to_string(self.path().join(path)).unwrap_or_default()
+    }
+
+    /// Waits for `Ready` without starting processes.
+    pub fn wait_ready_file(&self, kind: &str, name: &str) {
+        let wanted = "- type: Ready\n  status: \"True\"";
+        wait_for(&format!("{kind} {name} ready"), || {
+            self.status_file(kind, name).contains(wanted).then_some(())
+        });
     }
 
     /// Whether the process has ended by itself; says how.
