@@ -90,7 +90,15 @@ impl Dev {
         let store = Arc::new(DirStore::open(&dir).with_context(|| dir.display().to_string())?);
         let (events, told) = mpsc::channel(256);
         let openssl = PathBuf::from("openssl");
-        let manager = serve::manager(store.clone(), DEFAULT_NAMESPACE, openssl, Arc::new(Told(events)));
+        let holder = format!("pid-{}", std::process::id());
+        let manager = serve::manager(
+            store.clone(),
+            DEFAULT_NAMESPACE,
+            &holder,
+            Arc::new(|| true),
+            openssl,
+            Arc::new(Told(events)),
+        );
         let (stop, stopped) = watch::channel(false);
         let mut ca_stopped = stopped.clone();
         let ca_running = tokio::spawn(devca::http::serve(ca, listener, async move {

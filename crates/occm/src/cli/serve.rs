@@ -1,6 +1,9 @@
 //! `occm serve`: the manager. The composition root.
 
-use std::path::PathBuf;
+#[cfg(feature = "kube")]
+mod cluster;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,19 +15,31 @@ use crate::cli::stop_signal;
 use crate::clock::Clock;
 use crate::engines;
 use crate::model::object::DEFAULT_NAMESPACE;
-use crate::reconcile::manager::{Manager, NoObserver, Observer, Parts, Settings};
+use crate::reconcile::manager::{Fence, Manager, NoObserver, Observer, Parts, Settings};
 use crate::store::Store;
 use crate::store::dir::DirStore;
 
 /// Settings of the manager.
+///
+/// With --store it manages a directory on this host. Without it, it manages Kubernetes objects: in a Pod with the Pod's
+/// ServiceAccount, elsewhere with the current kubeconfig.
 #[derive(Args)]
 pub(crate) struct Serve {
     /// Directory with objects (*.yaml), outputs and records
     #[arg(long, env = "OCCM_STORE", value_name = "DIR")]
-    store: PathBuf,
+    store: Option<PathBuf>,
     /// occm's own namespace: Certificates there may write outputs elsewhere
     #[arg(long, env = "OCCM_NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
+    /// Kubernetes: other managed namespaces, separated by commas; nothing outside of them is read or written
+    #[arg(long, env = "OCCM_NAMESPACES", value_delimiter = ',', value_name = "NAMES")]
+    namespaces: Vec<String>,
+    /// Kubernetes: name of the Lease in occm's own namespace; one process at a time holds it and writes
+    #[arg(long, env = "OCCM_LEASE", default_value = "occm", value_name = "NAME")]
+    lease: String,
+    /// Names this process in the Lease and in transactions: the Pod's uid, so that a restarted container goes on at once
+    #[arg(long, env = "OCCM_HOLDER", value_name = "NAME")]
+    holder: Option<String>,
     /// The openssl command, for Issuers with engine OpenSSL
     #[arg(long, env = "OCCM_OPENSSL", default_value = "openssl", value_name = "PROGRAM")]
     openssl: PathBuf,
@@ -32,13 +47,21 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let store =
-            DirStore::open(&self.store).with_context(|| format!("--store {}", self.store.display()))?;
-        tracing::info!(store = %self.store.display(), "the manager starts");
+        match &self.store {
+            Some(dir) => self.host(dir).await,
+            None => self.cluster().await,
+        }
+    }
+
+    async fn host(&self, dir: &Path) -> anyhow::Result<ExitCode> {
+        let store = DirStore::open(dir).with_context(|| format!("--store {}", dir.display()))?;
+        tracing::info!(store = %dir.display(), "the manager starts");
         let manager = manager(
             Arc::new(store),
             &self.namespace,
-            self.openssl,
+            &self.holder(),
+            Arc::new(|| true),
+            self.openssl.clone(),
             Arc::new(NoObserver),
         );
         let (stop, stopped) = watch::channel(false);
@@ -49,12 +72,27 @@ impl Serve {
         running.await?.context("a look ended unexpectedly")?;
         Ok(ExitCode::SUCCESS)
     }
+
+    #[cfg(not(feature = "kube"))]
+    async fn cluster(&self) -> anyhow::Result<ExitCode> {
+        anyhow::bail!(
+            "--store is missing, and this program was built without Kubernetes; allowed: --store DIR"
+        )
+    }
+
+    fn holder(&self) -> String {
+        self.holder
+            .clone()
+            .unwrap_or_else(|| format!("pid-{}", std::process::id()))
+    }
 }
 
-/// A manager on a store that this process alone writes.
+/// A manager that acts while `fence` says so.
 pub(crate) fn manager(
     store: Arc<dyn Store>,
     home: &str,
+    holder: &str,
+    fence: Fence,
     openssl: PathBuf,
     observer: Arc<dyn Observer>,
 ) -> Arc<Manager> {
@@ -62,12 +100,11 @@ pub(crate) fn manager(
         store,
         make_engine: engines::make(openssl),
         clock: Clock::system(),
-        fence: Arc::new(|| true),
+        fence,
         observer,
         random: Arc::new(random),
     };
-    let holder = std::env::var("OCCM_HOLDER").unwrap_or_else(|_| format!("pid-{}", std::process::id()));
-    Arc::new(Manager::new(parts, Settings::new(home, &holder)))
+    Arc::new(Manager::new(parts, Settings::new(home, holder)))
 }
 
 /// A number from 0 to 1 by chance; a system without randomness gets no jitter.

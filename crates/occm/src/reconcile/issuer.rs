@@ -293,7 +293,12 @@ fn mac_algorithm(algorithm: MacAlgorithmSpec, hash: MacHash, iterations: u32) ->
     let salt_len = SALT_BYTES;
     match algorithm {
         MacAlgorithmSpec::PBM => MacAlgorithm::Pbm {
-            owf: HashAlgorithm::Sha256,
+            // A key shorter than the HMAC's hash is extended in two ways in the field: never ask for one.
+            owf: if mac == HashAlgorithm::Sha1 {
+                HashAlgorithm::Sha256
+            } else {
+                mac
+            },
             mac,
             iterations,
             salt_len,

@@ -1,0 +1,78 @@
+//! The manager on Kubernetes: it runs while this process holds the Lease, and starts afresh each time that it gets it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::watch;
+
+use crate::cli::serve::{Serve, manager};
+use crate::cli::stop_signal;
+use crate::clock::Clock;
+use crate::model::object::ObjectKey;
+use crate::reconcile::manager::NoObserver;
+use crate::store::kube::{KubeSettings, KubeStore, Leadership, LeaseSettings};
+
+impl Serve {
+    pub(super) async fn cluster(&self) -> anyhow::Result<ExitCode> {
+        let config = kube::Config::infer().await.context(
+            "no cluster is configured; allowed: a Pod with a ServiceAccount, a kubeconfig (KUBECONFIG), or --store DIR",
+        )?;
+        let managed = std::iter::once(&self.namespace).chain(&self.namespaces).cloned();
+        let settings = KubeSettings::new(managed, &self.holder());
+        tracing::info!(namespaces = settings.namespaces.join(","), "the manager starts");
+        let store =
+            Arc::new(KubeStore::new(&config, settings, Clock::system()).context("Kubernetes client")?);
+        let lease = LeaseSettings::new(ObjectKey::new(&self.namespace, &self.lease), &self.holder());
+        let (lease, leadership) = store.lease(lease);
+        let (give_back, given_back) = watch::channel(false);
+        let holding = tokio::spawn(lease.run(given_back));
+        let led = tokio::select! {
+            led = self.lead(store, leadership) => led,
+            () = stop_signal() => Ok(()),
+        };
+        tracing::info!("the manager stops");
+        // The fence closes with it; what is still in flight is guarded by its compare-and-swap.
+        give_back.send_replace(true);
+        holding.await?;
+        led.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Runs a manager whenever the Lease is ours. What it knows is learnt anew each time.
+    async fn lead(&self, store: Arc<KubeStore>, leadership: Leadership) -> anyhow::Result<()> {
+        let mut leads = leadership.leads();
+        loop {
+            leads
+                .wait_for(|leads| *leads)
+                .await
+                .context("the Lease is no longer looked after")?;
+            tracing::info!(holder = self.holder(), "this process holds the Lease and manages");
+            let manager = manager(
+                store.clone(),
+                &self.namespace,
+                &self.holder(),
+                leadership.fence(),
+                self.openssl.clone(),
+                Arc::new(NoObserver),
+            );
+            let (stop, stopped) = watch::channel(false);
+            let running = tokio::spawn(manager.run(stopped));
+            let halted = Halt(stop);
+            tokio::select! {
+                lost = leads.wait_for(|leads| !*leads) => drop(lost.context("the Lease is no longer looked after")?),
+                ended = running => anyhow::bail!("the manager ended unexpectedly: {ended:?}"),
+            }
+            drop(halted);
+            tracing::warn!("the Lease is lost; this process waits");
+        }
+    }
+}
+
+/// Stops a manager when dropped.
+struct Halt(watch::Sender<bool>);
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
