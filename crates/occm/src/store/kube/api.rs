@@ -3,9 +3,9 @@
 //! Not kube's own client: that one writes whole answers to the log when it cannot parse them, and ours hold private
 //! keys. Its configuration, TLS and token handling are used.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -36,6 +36,9 @@ const MAX_PUT_OFF: usize = 3;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the credentials are read again after the server refused them. The token of a ServiceAccount expires, and
+/// its file has the next one.
+const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 /// Clock offset that is not known yet.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -94,7 +97,8 @@ impl Payload {
 
 /// The API server.
 pub(super) struct Api {
-    service: Service,
+    config: kube::Config,
+    service: Mutex<(Service, Instant)>,
     timeout: Duration,
     clock: Clock,
     offset_millis: AtomicI64,
@@ -104,26 +108,10 @@ pub(super) struct Api {
 impl Api {
     /// The API server that `config` names. `timeout` is the longest that one call takes.
     pub(super) fn new(config: &kube::Config, timeout: Duration, clock: Clock) -> Result<Self, kube::Error> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // A server whose machine is gone sends no FIN.
-        tcp.set_keepalive(Some(Duration::from_secs(15)));
-        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
-        tcp.set_keepalive_retries(Some(3));
-        let https = config.rustls_https_connector_with_connector(tcp)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build(https);
-        let service = ServiceBuilder::new()
-            .layer(config.base_uri_layer())
-            .option_layer(config.auth_layer()?)
-            .map_err(BoxError::from)
-            .service(client);
+        let service = Mutex::new((connect(config)?, Instant::now()));
         Ok(Self {
-            service: BoxCloneSyncService::new(service),
+            config: config.clone(),
+            service,
             timeout,
             clock,
             offset_millis: AtomicI64::new(UNKNOWN),
@@ -194,6 +182,9 @@ impl Api {
             if status.is_success() {
                 return Ok(body);
             }
+            if status == StatusCode::UNAUTHORIZED && self.renew_credentials() {
+                continue;
+            }
             match wait {
                 Some(wait) if status == StatusCode::TOO_MANY_REQUESTS && put_off < MAX_PUT_OFF => {
                     put_off += 1;
@@ -215,6 +206,9 @@ impl Api {
         if status.is_success() {
             return Ok(response.into_body());
         }
+        if status == StatusCode::UNAUTHORIZED {
+            self.renew_credentials();
+        }
         let body = tokio::time::timeout(self.timeout, collect(what, response))
             .await
             .map_err(|_| StoreError::Unavailable(what.to_owned(), "answer was cut off".to_owned()))??;
@@ -228,13 +222,39 @@ impl Api {
     async fn send(&self, what: &str, request: Request<Full<Bytes>>) -> StoreResult<Response<Incoming>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let response = self
-            .service
-            .clone()
+            .service()
             .oneshot(request)
             .await
             .map_err(|error| StoreError::Unavailable(what.to_owned(), chain(error.as_ref())))?;
         self.note_date(response.headers());
         Ok(response)
+    }
+
+    fn service(&self) -> Service {
+        self.service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
+    }
+
+    /// Reads the credentials again, if that was not done just now. Whether the request is worth another attempt.
+    fn renew_credentials(&self) -> bool {
+        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        if service.1.elapsed() < RENEW_INTERVAL {
+            return false;
+        }
+        service.1 = Instant::now();
+        match connect(&self.config) {
+            Ok(renewed) => {
+                service.0 = renewed;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "credentials for the API server cannot be read");
+                false
+            }
+        }
     }
 
     fn note_date(&self, headers: &HeaderMap) {
@@ -250,6 +270,28 @@ impl Api {
         let millis = i64::try_from(offset.as_millis()).unwrap_or(UNKNOWN);
         self.offset_millis.store(millis, Ordering::Relaxed);
     }
+}
+
+fn connect(config: &kube::Config) -> Result<Service, kube::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // A server whose machine is gone sends no FIN.
+    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
+    tcp.set_keepalive_retries(Some(3));
+    let https = config.rustls_https_connector_with_connector(tcp)?;
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(60))
+        .build(https);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(BoxCloneSyncService::new(service))
 }
 
 /// Why a watch could not be opened or went on no longer.
