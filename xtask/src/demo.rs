@@ -9,9 +9,16 @@ use crate::console::say;
 use crate::workspace::Workspace;
 
 /// How the demo's binary is built: as little as `occm dev` needs, so that the first build is short.
-const BUILD: [&str; 3] = ["build", "--package", "occm"];
+const BUILD: [&str; 6] = [
+    "build",
+    "--package",
+    "occm",
+    "--bin",
+    "occm",
+    "--no-default-features",
+];
 
-/// Build occm and start `occm dev`: a CA, a manager and a console in one process, on loopback, with throw-away state.
+/// Build occm and start `occm dev`: a CA, a manager and a few certificates in one process, on loopback, with throw-away state.
 ///
 /// Arguments after `--` are passed on: `cargo xtask demo -- --help`. Ctrl-C ends it and leaves nothing behind.
 #[derive(clap::Args)]

@@ -2,6 +2,7 @@
 //!
 //! Knows no crate of the product. What it needs of them (names, test targets, features) it asks cargo.
 
+mod bench;
 mod cache;
 mod console;
 mod debian;
@@ -12,6 +13,7 @@ mod peers;
 mod plan;
 mod process;
 mod report;
+mod simulate;
 mod stream;
 mod test;
 mod workspace;
@@ -41,6 +43,8 @@ enum Command {
     Peers(peers::Args),
     Kube(kube::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
+    Simulate(simulate::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -49,6 +53,8 @@ fn main() -> std::process::ExitCode {
         Command::Peers(args) => peers::run(&args),
         Command::Kube(args) => kube::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match outcome {
         Ok(code) => code,
