@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, Secret};
 
 use crate::model::certificate::{Existing, Format, OnDrift, OutputKey, Part};
@@ -138,7 +138,7 @@ impl Judge<'_> {
         let wanted = self.judge(plan, facts, memory);
         match (&wanted, &memory.blocked) {
             (OutputState::Write(..) | OutputState::Adopt | OutputState::Rebuild, Some((reason, until)))
-                if *until > self.now =>
+                if *until > self.now && *until <= self.now + SignedDuration::from_secs(TRUCE_SECONDS) =>
             {
                 OutputState::Blocked(*reason, Some(*until))
             }

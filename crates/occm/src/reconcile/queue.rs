@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::store::Subject;
 
@@ -16,7 +16,11 @@ pub struct Queue {
     order: BTreeSet<(Timestamp, Subject)>,
     due: HashMap<Subject, Timestamp>,
     running: HashSet<Subject>,
+    latest: Timestamp,
 }
+
+/// A clock that goes back by more than this makes everything due: due times of a wrong clock mean nothing.
+const CLOCK_WENT_BACK: SignedDuration = SignedDuration::from_mins(1);
 
 impl Queue {
     /// Wants a look at `subject` at `when` or earlier.
@@ -33,6 +37,14 @@ impl Queue {
 
     /// Takes the first subject that is due and not being looked at.
     pub fn take(&mut self, now: Timestamp) -> Option<Subject> {
+        if now.duration_since(self.latest) < -CLOCK_WENT_BACK {
+            self.order = std::mem::take(&mut self.order)
+                .into_iter()
+                .map(|(_, subject)| (now, subject))
+                .collect();
+            self.due.values_mut().for_each(|due| *due = now);
+        }
+        self.latest = now;
         let next = self
             .order
             .iter()
@@ -114,6 +126,14 @@ mod tests {
         assert_eq!(queue.take(at(1)), None);
         queue.done(&certificate("x"));
         assert!(queue.take(at(1)).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_makes_everything_due() {
+        let mut queue = Queue::default();
+        queue.add(certificate("x"), at(90_000));
+        assert_eq!(queue.take(at(86_400)), None);
+        assert_eq!(queue.take(at(100)), Some(certificate("x")));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::model::reason::Reason;
 use crate::reconcile::issuer::{Problem, ReadyToUse};
 use crate::reconcile::outputs::{Judge, OutputMemory, OutputState, OutputView, plan_of};
 use crate::reconcile::pace::Pace;
+use crate::reconcile::schedule::LONGEST_WAIT;
 use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
 use crate::store::{Change, ContentHash, InputFacts, SecretFacts, Seen, Status, Subject, Version};
 
@@ -558,7 +559,7 @@ impl State {
                 .memory
                 .get(subject)
                 .and_then(|memory| memory.pause)
-                .filter(|(_, until)| *until > now),
+                .filter(|(_, until)| *until > now && *until <= now + LONGEST_WAIT),
         }
     }
 

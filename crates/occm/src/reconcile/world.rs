@@ -403,7 +403,8 @@ pub fn lives_too_short(issued: &IssuedFacts, rule: RenewRule) -> bool {
     }
 }
 
-/// Whether a failure still holds back attempts.
+/// Whether a failure still holds back attempts. One from the future, of a wrong clock, holds nothing back.
 pub fn holds_back(failure: &Failure, attempt: ContentHash, now: Timestamp) -> bool {
-    failure.with == attempt && failure.next > now
+    let longest = now + crate::reconcile::schedule::LONGEST_WAIT;
+    failure.with == attempt && failure.next > now && failure.next <= longest
 }
