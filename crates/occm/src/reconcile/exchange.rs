@@ -96,6 +96,14 @@ impl Manager {
             Err(Wait::Until(until)) => return Ok(Go::Wait(Some(until))),
         };
         let (expected, record) = self.record_to_extend(subject, work).await?;
+        if record
+            .open
+            .as_ref()
+            .is_some_and(|open| open.phase != Phase::Issued)
+        {
+            // The decision was taken on an older record; a transaction is never written over.
+            return Ok(Go::On);
+        }
         let key = match self.key_for(&plan, &record, how, why).await {
             Ok(key) => key,
             Err(error) => return self.fail_to_begin(subject, work, record, expected, &error).await,

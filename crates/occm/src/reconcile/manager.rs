@@ -391,6 +391,10 @@ impl Manager {
             };
             let record = Record::from_bytes(seen.bytes.expose())
                 .map_err(|error| StoreError::Malformed(format!("record of {subject}"), error.to_string()))?;
+            if known.is_some_and(|known| seen.version < known) {
+                // Older than what we wrote or saw: nothing is decided on it.
+                return Err(StoreError::Conflict(format!("record of {subject}")));
+            }
             if Some(seen.version) != known {
                 self.state()
                     .set_record(subject, Some(RecordFacts::of(&record, seen.version)));
