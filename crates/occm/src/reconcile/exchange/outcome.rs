@@ -291,6 +291,9 @@ impl Manager {
     ) -> Result<Go, StoreError> {
         let mut known = exchange.ready.engine.capabilities().confirms_on_accept;
         if let Some(open) = &mut record.open {
+            if !self.may_act() {
+                return Err(StoreError::LeaseLost);
+            }
             let context = exchange.context(self.clock.now());
             if open.transaction.reject(&error, &context).is_ok() && open.transaction.outgoing().is_some() {
                 let told = exchange
@@ -363,7 +366,10 @@ impl Manager {
             tracing::warn!(%subject, %error, %next, "no answer; the same request is sent again");
             return Ok(Go::On);
         }
-        if lost {
+        // What cannot be believed is no answer: the CA may have issued all the same.
+        let authentic = error.peer.as_ref().is_some_and(|peer| peer.authentic);
+        let orphaned = lost || (error.reached == Reached::Maybe && !authentic && !transport);
+        if orphaned {
             record.ledger.possible_orphans += 1;
         }
         if error.reached == Reached::No && !polling {
@@ -381,7 +387,7 @@ impl Manager {
             format!("{error}{when}"),
         )
         .await;
-        if lost {
+        if orphaned {
             let message = "the request may have reached the CA and its answer is lost".to_owned();
             self.tell(subject, Severity::Warning, Reason::PossibleOrphan, message)
                 .await;
@@ -437,12 +443,6 @@ impl Manager {
     }
 }
 
-/// A CA that refuses a key update may still take a fresh enrolment.
-fn update_refused(error: &CmpError) -> bool {
-    const BITS: [&str; 4] = ["certRevoked", "badCertId", "notAuthorized", "signerNotTrusted"];
-    error
-        .peer
-        .as_ref()
 /// A CA that refuses to answer a request again has seen it before, and may have issued.
 fn repeat_refused(error: &CmpError) -> bool {
     const BITS: [&str; 3] = ["transactionIdInUse", "badRequest", "duplicateCertReq"];
@@ -452,5 +452,11 @@ fn repeat_refused(error: &CmpError) -> bool {
         .is_some_and(|peer| BITS.iter().any(|bit| peer.has(bit)))
 }
 
+/// A CA that refuses a key update may still take a fresh enrolment.
+fn update_refused(error: &CmpError) -> bool {
+    const BITS: [&str; 4] = ["certRevoked", "badCertId", "notAuthorized", "signerNotTrusted"];
+    error
+        .peer
+        .as_ref()
         .is_some_and(|peer| peer.authentic && BITS.iter().any(|bit| peer.has(bit)))
 }
