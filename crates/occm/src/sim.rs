@@ -228,7 +228,7 @@ impl Outcome {
             let named = violation.subject.as_ref().is_none_or(|subject| {
                 !line.text.starts_with("Secret ") || line.text.contains(subject.key().name.as_str())
             });
-            whose && named && line.at <= violation.at + SignedDuration::from_mins(3)
+            whose && named && line.at <= violation.at + SignedDuration::from_secs(5)
         };
         let lines: Vec<&history::Line> = self.story.iter().filter(concerns).collect();
         let skip = lines.len().saturating_sub(most_lines);

@@ -78,6 +78,8 @@ const SLACK: SignedDuration = SignedDuration::from_mins(6);
 const RESEND: SignedDuration = SignedDuration::from_mins(6);
 /// How soon a touched output is back when nothing but the CA is in the way.
 const REPAIRED: SignedDuration = SignedDuration::from_mins(2);
+/// What lies between the stamp of a transaction and its first byte.
+const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 /// A second, less what the record takes to be written between the turn and the send.
 const SECOND: SignedDuration = SignedDuration::from_millis(900);
 /// How long after a fight an output may be left alone.
@@ -332,12 +334,12 @@ impl<'a> Case<'a> {
                 let within = times
                     .iter()
                     .skip(i)
-                    .take_while(|at| at.duration_since(*first) < DAY);
+                    .take_while(|at| at.duration_since(*first) < DAY - MARGIN);
                 let Some(last) = within.clone().last().copied() else {
                     continue;
                 };
                 let count = within.count();
-                let allowed = allowed(&used, *first, last);
+                let allowed = self.allowed(subject, &used, *first, last);
                 if count >= allowed {
                     verdict.stake(Promise::R2);
                 }
@@ -348,6 +350,18 @@ impl<'a> Case<'a> {
                 }
             }
         }
+    }
+
+    /// Transactions that a day allows: by the shortest interval between renewals around that time.
+    fn allowed(&self, subject: &Subject, used: &[Used<'_>], from: Timestamp, to: Timestamp) -> usize {
+        let known: Vec<&Used<'_>> = used.iter().filter(|one| one.from <= to).collect();
+        let alive = known.iter().filter(|one| one.copy.not_after >= from);
+        let interval = alive
+            .chain(known.last())
+            .map(|one| age_at_renewal(subject, one.copy, self.wish_at(subject, to)))
+            .min();
+        let renewals = interval.map_or(0, |interval| 86_400 / interval.as_secs().max(1));
+        usize::try_from(renewals.saturating_mul(3)).unwrap_or(6).max(6)
     }
 
     /// Whether somebody else wrote or deleted the record, which is where the budget is kept, or the clock was wrong.
@@ -517,6 +531,10 @@ impl<'a> Case<'a> {
                 let (Some(old), Some(new)) = (before.state.facts(), after.state.facts()) else {
                     continue;
                 };
+                if new.orphans > old.orphans {
+                    // The CA does not take it: nobody can sign with it.
+                    continue;
+                }
                 let kept = fingerprints(new);
                 for gone in fingerprints(old).difference(&kept) {
                     if let Some(user) = self.signs_for(gone, identity, after.at) {
@@ -937,17 +955,6 @@ fn earliest_renewal(subject: &Subject, copy: &Copy, wish: Option<&WishFacts>) ->
 fn latest_renewal(subject: &Subject, copy: &Copy, wish: Option<&WishFacts>) -> Timestamp {
     let age = age_at_renewal(subject, copy, wish);
     copy.not_before + age + (life(copy) - age) / 10
-}
-
-/// Transactions that a day allows, by the shortest life in use around that time.
-fn allowed(used: &[Used<'_>], from: Timestamp, to: Timestamp) -> usize {
-    let around = used
-        .iter()
-        .filter(|one| one.from <= to && one.copy.not_after >= from);
-    let shortest = around.map(|one| life(one.copy) / 3 * 2).min();
-    // `renewBefore` of the scene shortens the interval by less than that.
-    let renewals = shortest.map_or(0, |interval| 86_400 / (interval.as_secs() / 2).max(1));
-    usize::try_from(renewals.saturating_mul(3)).unwrap_or(6).max(6)
 }
 
 fn budget_left(begun: &[Timestamp], copy: &Copy, from: Timestamp, to: Timestamp) -> bool {
