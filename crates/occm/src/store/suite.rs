@@ -4,7 +4,12 @@
 //!
 //! A case gets a fresh [`Bench`]: the store and a [`World`], which is a person who writes wishes and touches Secrets.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
 
 #[path = "suite/objects.rs"]
 mod objects;

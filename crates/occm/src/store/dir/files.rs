@@ -103,7 +103,7 @@ impl ObjectFile {
                     input.kind, input.object
                 ));
             }
-            Body::Input(_, Ok(_)) => {}
+            Body::Input(_, Ok(_)) | Body::Told(_) => {}
             Body::Lost(line, problem) => self.problems.push(format!("line {line}: {problem}")),
             Body::Foreign(problem) => self.problems.push(format!("line {line}: {problem}")),
         }

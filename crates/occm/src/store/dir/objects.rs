@@ -76,7 +76,7 @@ enum Thing {
 impl Thing {
     fn of(body: &Body) -> Option<Self> {
         match body {
-            Body::Object((kind, key), _) => Some(Self::Object(*kind, key.clone())),
+            Body::Object((kind, key), _) | Body::Told((kind, key)) => Some(Self::Object(*kind, key.clone())),
             Body::Input(input, _) => Some(Self::Input(input.clone())),
             Body::Lost(..) | Body::Foreign(_) => None,
         }
@@ -274,21 +274,41 @@ impl Objects {
         let Some((file, index)) = place.cloned() else {
             return self.settle_undefined(id);
         };
-        let Some(document) = self.files.get(&file).and_then(|file| file.documents.get(index)) else {
+        let Some(document) = self
+            .files
+            .get_mut(&file)
+            .and_then(|file| file.documents.get_mut(index))
+        else {
             return;
         };
         let line = document.line;
         match &document.body {
-            Body::Object(_, Ok(object)) => {
-                let object = object.clone();
-                self.remember(id, &object, &file);
-                self.tell_object(id, object);
+            Body::Object(_, Ok(_)) => {
+                let told = Body::Told(id.clone());
+                if let Body::Object(_, Ok(object)) = std::mem::replace(&mut document.body, told) {
+                    self.remember(id, &object, &file);
+                    self.tell_object(id, object);
+                }
             }
+            Body::Told(_) => self.settle_again(id, &file, line),
             Body::Object(_, Err(errors)) => {
                 let errors = errors.clone();
                 self.tell_broken(id, format!("{}:{line}", self.shown(&file)), errors);
             }
             Body::Input(..) | Body::Lost(..) | Body::Foreign(_) => {}
+        }
+    }
+
+    /// What stands beside an object changed, not its document. A document that did change is told when its file is quiet.
+    fn settle_again(&mut self, id: &ObjectId, file: &str, line: usize) {
+        let text = self
+            .layout
+            .root()
+            .ok()
+            .and_then(|root| read_text(&root, file).ok().flatten());
+        if let Some(object) = text.and_then(|text| yaml::object_at(&text, line, id)) {
+            self.remember(id, &object, file);
+            self.tell_object(id, object);
         }
     }
 
@@ -643,7 +663,7 @@ impl Objects {
                         format!("{:?} {}: {errors}", input.kind, input.object),
                     ));
                 }
-                Body::Object(_, Ok(_)) | Body::Input(_, Ok(_)) => {}
+                Body::Object(_, Ok(_)) | Body::Told(_) | Body::Input(_, Ok(_)) => {}
             }
             if let Some(text) = self.duplicate(name, index, &document.body) {
                 all.push(problem(line, text));

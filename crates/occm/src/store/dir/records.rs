@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::object::ObjectKey;
-use crate::store::dir::fs::{Folder, Links, PRIVATE_FOLDER, Unread, store_error};
+use crate::store::dir::fs::{Folder, Links, PRIVATE_FOLDER, Stamp, Unread, store_error};
 use crate::store::dir::layout::{Layout, RECORDS, check_name, is_object_name};
 use crate::store::{MAX_VALUE_BYTES, StoreError, StoreResult, Subject};
 
@@ -33,6 +33,17 @@ pub(super) fn read_in(folder: &Folder, subject: &Subject) -> StoreResult<Option<
         Err(Unread::TooLarge(size)) => malformed(format!("it has {size} bytes; allowed: {MAX_VALUE_BYTES}")),
         Err(Unread::Io(error)) => Err(store_error(folder.path_of(&name), &error)),
     }
+}
+
+/// Stamp of the file of a record.
+pub(super) fn stamp(layout: &Layout, subject: &Subject) -> StoreResult<Option<Stamp>> {
+    let Some(folder) = layout.private(RECORDS, &subject.key().namespace)? else {
+        return Ok(None);
+    };
+    let name = subject.record_name();
+    folder
+        .entry(&name)
+        .map_err(|error| store_error(folder.path_of(&name), &error))
 }
 
 /// Removes the file of a record.

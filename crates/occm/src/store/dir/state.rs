@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::dir::any::{AnyObject, ObjectId};
-use crate::store::dir::fs::now_ns;
+use crate::store::dir::fs::{Stamp, now_ns};
 use crate::store::dir::secrets::{Found, Print};
 
 use crate::store::{Broken, Change, ContentHash, InputFacts, SecretFacts, Seen, Subject, Version};
@@ -46,7 +46,9 @@ pub(super) struct SecretEntry {
 #[derive(Clone, Copy)]
 pub(super) struct RecordEntry {
     pub(super) version: Version,
-    pub(super) hash: ContentHash,
+    hash: ContentHash,
+    /// What its file looked like, if that was long enough ago that a later change shows.
+    looked: Option<Stamp>,
 }
 
 /// A reader of the watch.
@@ -320,15 +322,38 @@ impl State {
             return Some(known.version);
         }
         let version = self.next_version();
-        self.records
-            .insert(subject.clone(), RecordEntry { version, hash });
+        self.records.insert(
+            subject.clone(),
+            RecordEntry {
+                version,
+                hash,
+                looked: None,
+            },
+        );
         self.tell(&Topic::Record(subject.clone()));
         Some(version)
+    }
+
+    /// Whether the file of a record looks as it did when it was last read.
+    pub(super) fn is_record_as_read(&self, subject: &Subject, stamp: Option<&Stamp>) -> bool {
+        let known = self.records.get(subject).and_then(|entry| entry.looked.as_ref());
+        known.is_some() && known == stamp
+    }
+
+    /// Remembers what the file of a record looked like before it was read.
+    pub(super) fn looked_at_record(&mut self, subject: &Subject, stamp: Option<Stamp>) {
+        if let Some(entry) = self.records.get_mut(subject) {
+            entry.looked = stamp.filter(|stamp| is_settled(stamp.changed_ns()));
+        }
     }
 }
 
 /// How old a change must be that a later one cannot have the same time stamp.
 const TIME_STAMP_NS: i128 = 100_000_000;
+
+fn is_settled(changed_ns: i128) -> bool {
+    now_ns() - changed_ns > TIME_STAMP_NS
+}
 
 /// What a Secret's files looked like when they were read.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod edits;
+mod speed;
 mod support;
 
 use std::sync::Arc;

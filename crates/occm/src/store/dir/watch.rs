@@ -542,9 +542,19 @@ impl Scanner {
         let Some(_held) = inner.locks.try_lock(Topic::Record(subject.clone())) else {
             return self.later(Task::Record(subject.clone()), Instant::now() + BUSY);
         };
-        let seen = inner.see_record(subject).map(drop);
-        self.report(&format!("record of {subject}"), seen);
+        let looked = look_at_held_record(&inner, subject);
+        self.report(&format!("record of {subject}"), looked);
     }
+}
+
+fn look_at_held_record(inner: &Inner, subject: &Subject) -> StoreResult<()> {
+    let stamp = records::stamp(&inner.layout, subject)?;
+    if inner.state().is_record_as_read(subject, stamp.as_ref()) {
+        return Ok(());
+    }
+    inner.see_record(subject)?;
+    inner.state().looked_at_record(subject, stamp);
+    Ok(())
 }
 
 fn names(folder: &Folder) -> StoreResult<Vec<String>> {

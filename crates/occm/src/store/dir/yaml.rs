@@ -45,6 +45,8 @@ pub(super) struct Document {
 pub(super) enum Body {
     /// An Issuer or a Certificate, or what is wrong with it.
     Object(ObjectId, Result<AnyObject, FieldErrors>),
+    /// An object that was told and is read again when it is needed: it is held once, not twice.
+    Told(ObjectId),
     /// A Secret or a ConfigMap, or what is wrong with it. Only the hash is kept.
     Input(InputRef, Result<InputFacts, FieldErrors>),
     /// It cannot be told which object it is: line in the file and problem.
@@ -67,6 +69,15 @@ pub(super) fn documents(text: &str) -> Vec<Document> {
         }
     }
     all
+}
+
+/// Reads one object of a file again, if its document still begins at that line.
+pub(super) fn object_at(text: &str, line: usize, id: &ObjectId) -> Option<AnyObject> {
+    let (line, piece) = pieces(text).into_iter().find(|(start, _)| *start == line)?;
+    match document(piece, line)? {
+        Body::Object(found, Ok(object)) if found == *id => Some(object),
+        _ => None,
+    }
 }
 
 /// Reads the values of one input of a file; the first of that name counts.
