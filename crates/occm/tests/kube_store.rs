@@ -18,9 +18,11 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use occm::clock::Clock;
 use occm::model::certificate::CertificateStatus;
 use occm::model::object::{Kind, ObjectKey};
 use occm::model::reason::Reason;
+use occm::store::kube::{FirstLists, KubeSettings, KubeStore};
 use occm::store::{Event, Presence, Severity, Status, Store, StoreError, Subject};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -299,11 +301,10 @@ async fn an_input_above_the_limit_is_polled_and_told_all_the_same() {
     let Some(cluster) = ready("polled").await else {
         return;
     };
-    let mut settings = occm::store::kube::KubeSettings::new(["polled"], "test");
+    let mut settings = KubeSettings::new(["polled"], "test");
     settings.watched_inputs = 1;
     settings.poll_interval = std::time::Duration::from_millis(100);
-    let clock = occm::clock::Clock::system();
-    let store = occm::store::kube::KubeStore::new(&cluster.config().await, settings, clock).unwrap();
+    let store = KubeStore::new(&cluster.config().await, settings, Clock::system()).unwrap();
     let input = |name: &str| occm::model::plan::InputRef {
         kind: occm::model::plan::InputKind::Secret,
         object: ObjectKey::new("polled", name),
@@ -368,4 +369,64 @@ async fn events_show_in_kubectl_and_repeats_are_counted() {
         (&events["items"][0]["reason"], &events["items"][0]["type"]),
         (&"Unreachable".into(), &"Warning".into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_in_pages_tell_the_same_as_streamed_ones() {
+    let Some(cluster) = ready("paged").await else {
+        return;
+    };
+    let store = cluster.store(&["paged"]).await;
+    for n in 0..120 {
+        let key = ObjectKey::new("paged", format!("out{n}"));
+        store
+            .create_secret(&write(&key, "web", &[("a", "1")]))
+            .await
+            .unwrap();
+    }
+    apply(cluster, "paged", &bad::good("Certificate", "web"));
+    let foreign = ObjectKey::new("paged", "foreign");
+    cluster
+        .kubectl(&[
+            "-n",
+            "paged",
+            "create",
+            "secret",
+            "generic",
+            "foreign",
+            "--from-literal=a=1",
+        ])
+        .unwrap();
+    let mut all = Vec::new();
+    for first_lists in [FirstLists::Streamed, FirstLists::Paged] {
+        let settings = KubeSettings {
+            first_lists,
+            ..KubeSettings::new(["paged"], "test")
+        };
+        let store = KubeStore::new(&cluster.config().await, settings, Clock::system()).unwrap();
+        store.attend(BTreeSet::new(), BTreeSet::from([foreign.clone()]));
+        let mut told = Told::new(&store);
+        let list: BTreeSet<String> = told
+            .list()
+            .await
+            .iter()
+            .map(|change| format!("{change:?}"))
+            .collect();
+        assert_eq!(list.len(), 122);
+        all.push(list);
+        let key = ObjectKey::new("paged", format!("{first_lists:?}").to_lowercase());
+        store
+            .create_secret(&write(&key, "web", &[("a", "1")]))
+            .await
+            .unwrap();
+        assert!(
+            told.secret(&key).await.is_some(),
+            "the watch goes on where the list ended"
+        );
+        cluster
+            .kubectl(&["-n", "paged", "delete", "secret", &key.name])
+            .unwrap();
+        assert!(told.secret(&key).await.is_none());
+    }
+    assert_eq!(all.first(), all.last());
 }

@@ -29,6 +29,7 @@ use crate::model::plan::InputRef;
 use crate::store::kube::api::SharedApi;
 use crate::store::kube::events::Events;
 use crate::store::kube::feed::Hub;
+pub use crate::store::kube::follow::FirstLists;
 pub use crate::store::kube::lease::{Fence, Leadership, Lease, LeaseSettings};
 use crate::store::{
     Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreResult,
@@ -48,6 +49,8 @@ pub struct KubeSettings {
     pub poll_interval: Duration,
     /// Longest time for one call.
     pub call_timeout: Duration,
+    /// How lists are read before they are watched.
+    pub first_lists: FirstLists,
 }
 
 impl KubeSettings {
@@ -60,6 +63,7 @@ impl KubeSettings {
             watched_inputs: 200,
             poll_interval: Duration::from_secs(30),
             call_timeout: Duration::from_secs(10),
+            first_lists: FirstLists::default(),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! must not act on its Certificates.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,10 +89,60 @@ impl Hub {
 pub(super) struct KnownSecrets {
     /// Those with our label, by name.
     pub(super) ours: HashMap<Box<str>, Ours>,
-    /// Versions of those without it, by name.
-    pub(super) foreign: HashMap<Box<str>, Version>,
+    /// Those without it.
+    pub(super) foreign: Foreign,
     /// Names told since the list of ours began.
     pub(super) listed: Option<HashSet<Box<str>>>,
+}
+
+/// Secrets without our label: hashes of their names and versions, since there may be a hundred thousand of them. Two names
+/// with one hash cost a needless read.
+#[derive(Default)]
+pub(super) struct Foreign {
+    hasher: RandomState,
+    versions: HashMap<u64, Version>,
+    /// Names told since the list began, if something was known before.
+    listed: Option<HashSet<u64>>,
+}
+
+impl Foreign {
+    /// The list begins.
+    pub(super) fn begin(&mut self) {
+        self.listed = (!self.versions.is_empty()).then(HashSet::new);
+    }
+
+    /// One exists in this version.
+    pub(super) fn insert(&mut self, name: &str, version: Version) {
+        let hash = self.hasher.hash_one(name);
+        self.versions.insert(hash, version);
+        if let Some(listed) = &mut self.listed {
+            listed.insert(hash);
+        }
+    }
+
+    /// One exists no longer.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.versions.remove(&self.hasher.hash_one(name));
+    }
+
+    /// The version of one.
+    pub(super) fn version(&self, name: &str) -> Option<Version> {
+        self.versions.get(&self.hasher.hash_one(name)).copied()
+    }
+
+    /// Which of these names were known and are not on the list; they are forgotten.
+    pub(super) fn end<'a>(&mut self, names: impl Iterator<Item = &'a ObjectKey>) -> Vec<ObjectKey> {
+        let Some(listed) = self.listed.take() else {
+            return Vec::new();
+        };
+        let lost = |key: &&ObjectKey| {
+            let hash = self.hasher.hash_one(key.name.as_str());
+            self.versions.contains_key(&hash) && !listed.contains(&hash)
+        };
+        let lost = names.filter(lost).cloned().collect();
+        self.versions.retain(|hash, _| listed.contains(hash));
+        lost
+    }
 }
 
 /// A Secret with our label.
@@ -152,7 +203,7 @@ impl Known {
         let Some(secrets) = self.secrets(&key.namespace) else {
             return Standing::Unknown;
         };
-        if secrets.foreign.contains_key(key.name.as_str()) {
+        if secrets.foreign.version(&key.name).is_some() {
             Standing::Foreign
         } else if secrets.ours.contains_key(key.name.as_str()) {
             Standing::Ours
@@ -207,6 +258,11 @@ impl Shared {
         let _ = self.reports.send(report).await;
     }
 
+    /// The outputs of a namespace that the reader attends to.
+    pub(super) fn attended_outputs(&self) -> Arc<BTreeSet<ObjectKey>> {
+        Arc::clone(&self.attended.borrow().outputs)
+    }
+
     /// Whether the reader attends to this Secret as an output.
     pub(super) fn attends(&self, key: &ObjectKey) -> bool {
         self.attended.borrow().outputs.contains(key)
@@ -239,6 +295,7 @@ pub(super) fn feed(api: SharedApi, hub: &Arc<Hub>, settings: &KubeSettings) -> B
     let driver = Driver {
         inputs: HashMap::new(),
         polled: None,
+        polled_inputs: Vec::new(),
         attended: Attended::default(),
         awaited: settings
             .namespaces
@@ -320,6 +377,7 @@ struct Driver {
     attended: Attended,
     inputs: HashMap<InputRef, AbortHandle>,
     polled: Option<AbortHandle>,
+    polled_inputs: Vec<InputRef>,
     /// Namespaces whose Secrets were read.
     read: HashSet<String>,
     awaited: HashSet<Report>,
@@ -367,6 +425,7 @@ impl Driver {
             path: paths::secrets(namespace),
             labels: crate::model::object::ROLE_LABEL.to_owned(),
             fields: String::new(),
+            first: self.settings.first_lists,
         };
         let foreign = Query {
             labels: format!("!{}", crate::model::object::ROLE_LABEL),
@@ -403,6 +462,7 @@ impl Driver {
                 path,
                 labels: String::new(),
                 fields: String::new(),
+                first: self.settings.first_lists,
             };
             let sink = ObjectSink::new(self.shared.clone(), kind, namespace, Arc::clone(&parts));
             self.tasks
@@ -478,6 +538,7 @@ impl Driver {
             path,
             labels: String::new(),
             fields,
+            first: self.settings.first_lists,
         };
         let (api, sink) = (
             Arc::clone(&self.shared.api),
@@ -495,6 +556,10 @@ impl Driver {
 
     /// Inputs above the limit are read from time to time.
     fn poll(&mut self, inputs: Vec<InputRef>) {
+        if inputs == self.polled_inputs {
+            return;
+        }
+        self.polled_inputs.clone_from(&inputs);
         if let Some(task) = self.polled.take() {
             task.abort();
         }

@@ -77,6 +77,16 @@ impl Watched for MetaOnly {
     }
 }
 
+/// How lists are read before they are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstLists {
+    /// As a stream, one object at a time; in pages where the server does not know that.
+    #[default]
+    Streamed,
+    /// In pages.
+    Paged,
+}
+
 /// Which objects.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
@@ -86,6 +96,8 @@ pub(super) struct Query {
     pub(super) labels: String,
     /// Field selector; empty = all.
     pub(super) fields: String,
+    /// How the first list is read.
+    pub(super) first: FirstLists,
 }
 
 impl Query {
@@ -124,11 +136,12 @@ pub(super) trait Sink<T>: Send {
 
 /// Follows the objects of `query`. Never returns; may be dropped at any time.
 pub(super) async fn follow<T: Watched>(api: SharedApi, query: Query, mut sink: impl Sink<T>) {
+    let streamed = query.first == FirstLists::Streamed;
     let mut follower = Follower {
         api,
         query,
         version: None,
-        streamed: true,
+        streamed,
     };
     let (mut wait, mut failures) = (RETRY.0, 0);
     loop {

@@ -12,7 +12,7 @@ use crate::model::issuer::Issuer;
 use crate::model::object::{API_VERSION, Kind, Object, ObjectKey};
 use crate::model::plan::InputRef;
 use crate::store::kube::api::Answer;
-use crate::store::kube::feed::{Gate, Ours, Report, Shared, last};
+use crate::store::kube::feed::{Foreign, Gate, Ours, Report, Shared, last};
 use crate::store::kube::follow::{Sink, Told, Watched};
 use crate::store::kube::wire::{ConfigMap, FullSecret, HashedSecret, Meta, MetaOnly};
 use crate::store::kube::write::subject_of;
@@ -97,8 +97,8 @@ impl SecretSink {
         let known = secrets.ours.remove(key.name.as_str());
         let stays = secrets
             .foreign
-            .get(key.name.as_str())
-            .is_some_and(|foreign| *foreign >= version);
+            .version(&key.name)
+            .is_some_and(|foreign| foreign >= version);
         drop(secrets);
         absent(key, known.and_then(|known| known.record), stays)
     }
@@ -119,7 +119,7 @@ impl SecretSink {
             .collect();
         let gone = lost.into_iter().filter_map(|name| {
             let known = secrets.ours.remove(&name)?;
-            let stays = secrets.foreign.contains_key(&name);
+            let stays = secrets.foreign.version(&name).is_some();
             absent(ObjectKey::new(&self.namespace, &*name), known.record, stays)
         });
         gone.collect()
@@ -188,7 +188,6 @@ pub(super) struct ForeignSink {
     shared: Shared,
     namespace: String,
     gate: Option<Gate>,
-    listed: Option<HashSet<Box<str>>>,
     refusals: u32,
 }
 
@@ -198,7 +197,6 @@ impl ForeignSink {
             shared,
             namespace: namespace.to_owned(),
             gate: Some(gate),
-            listed: None,
             refusals: 0,
         }
     }
@@ -210,58 +208,39 @@ impl ForeignSink {
         }
     }
 
-    fn now(&mut self, meta: &Meta) {
-        let name: Box<str> = meta.name.as_str().into();
-        if let Some(listed) = &mut self.listed {
-            listed.insert(name.clone());
-        }
-        if let Some(mut secrets) = self.shared.known.secrets(&self.namespace) {
-            secrets.foreign.insert(name, meta.version());
-        }
+    fn known<T>(&self, with: impl FnOnce(&mut Foreign) -> T) -> Option<T> {
+        self.shared
+            .known
+            .secrets(&self.namespace)
+            .map(|mut secrets| with(&mut secrets.foreign))
     }
 
-    fn gone(&self, name: &str) {
-        if let Some(mut secrets) = self.shared.known.secrets(&self.namespace) {
-            secrets.foreign.remove(name);
-        }
-    }
-
-    fn listed(&mut self) -> Vec<Box<str>> {
-        let Some(listed) = self.listed.take() else {
-            return Vec::new();
-        };
-        let Some(mut secrets) = self.shared.known.secrets(&self.namespace) else {
-            return Vec::new();
-        };
-        let lost: Vec<Box<str>> = secrets
-            .foreign
-            .keys()
-            .filter(|name| !listed.contains(*name))
-            .cloned()
-            .collect();
-        for name in &lost {
-            secrets.foreign.remove(name);
-        }
-        lost
+    /// Attended outputs that were foreign and are not on the list.
+    fn lost(&self) -> Vec<ObjectKey> {
+        let attended = self.shared.attended_outputs();
+        let here = attended.iter().filter(|key| key.namespace == self.namespace);
+        self.known(|foreign| foreign.end(here)).unwrap_or_default()
     }
 }
 
 impl Sink<MetaOnly> for ForeignSink {
     async fn take(&mut self, told: Told<MetaOnly>) {
         match told {
-            Told::Begin => self.listed = Some(HashSet::new()),
+            Told::Begin => {
+                self.known(Foreign::begin);
+            }
             Told::Now(object) => {
-                self.now(&object.metadata);
+                self.known(|foreign| foreign.insert(&object.metadata.name, object.metadata.version()));
                 self.look(&object.metadata.name).await;
             }
             // It may have been deleted or have got our label; the look tells which.
             Told::Gone(object) => {
-                self.gone(&object.metadata.name);
+                self.known(|foreign| foreign.remove(&object.metadata.name));
                 self.look(&object.metadata.name).await;
             }
             Told::Listed => {
-                for name in self.listed() {
-                    self.look(&name).await;
+                for key in self.lost() {
+                    self.shared.report(Report::Look(key)).await;
                 }
                 if let Some(gate) = self.gate.take() {
                     gate.open().await;
