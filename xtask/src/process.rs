@@ -200,12 +200,13 @@ fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// `pid (name) state ppid ... starttime ...`, proc(5); the name may hold spaces and brackets.
+/// `pid (name) state ppid ... num_threads ... starttime ...`, proc(5); the name may hold spaces and brackets.
+/// A killed process whose first thread is a zombie already still holds its ports while other threads end.
 fn parse_stat(line: &str) -> Option<Stat> {
     let (_, rest) = line.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     Some(Stat {
-        lives: !matches!(*fields.first()?, "Z" | "X"),
+        lives: !matches!(*fields.first()?, "Z" | "X") || fields.get(17)?.parse::<u32>().ok()? > 1,
         parent: fields.get(1)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
@@ -246,6 +247,19 @@ mod tests {
         let stat = parse_stat("7 (a) b (c)) S 3 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9").unwrap();
         assert!(stat.lives);
         assert_eq!((stat.parent, stat.started), (3, 4711));
+    }
+
+    #[test]
+    fn a_process_lives_until_its_last_thread_has_ended() {
+        let ending = |threads: u32| {
+            parse_stat(&format!(
+                "7 (a) Z 3 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 9 9"
+            ))
+            .unwrap()
+            .lives
+        };
+        assert!(ending(5));
+        assert!(!ending(1));
     }
 
     #[test]
