@@ -108,7 +108,7 @@ impl KubeStore {
 
     fn wrote(&self, key: &ObjectKey, written: StoreResult<SecretFacts>) -> StoreResult<SecretFacts> {
         if let Ok(facts) = &written {
-            self.hub.wrote(key, facts.version);
+            self.hub.wrote(key, facts.version, None);
         }
         written
     }
@@ -167,7 +167,7 @@ impl Store for KubeStore {
     ) -> BoxFuture<'a, StoreResult<Version>> {
         async move {
             let (key, version) = write::write_record(&self.api, subject, bytes, expected).await?;
-            self.hub.wrote(&key, version);
+            self.hub.wrote(&key, version, Some(subject));
             Ok(version)
         }
         .boxed()

@@ -27,7 +27,7 @@ use crate::store::kube::api::SharedApi;
 use crate::store::kube::follow::{Query, follow};
 use crate::store::kube::sinks::{ForeignSink, InputSink, ObjectSink, SecretSink};
 use crate::store::kube::{KubeSettings, paths, read};
-use crate::store::{Change, Version};
+use crate::store::{Change, Subject, Version};
 
 /// Changes that wait for the reader.
 const QUEUE: usize = 1024;
@@ -70,10 +70,10 @@ impl Hub {
     }
 
     /// Remembers a write of ours: what a watch tells of earlier states is old news.
-    pub(super) fn wrote(&self, key: &ObjectKey, version: Version) {
+    pub(super) fn wrote(&self, key: &ObjectKey, version: Version, record: Option<&Subject>) {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         for known in feeds.iter().filter_map(std::sync::Weak::upgrade) {
-            known.wrote(key, version);
+            known.wrote(key, version, record);
         }
     }
 
@@ -150,7 +150,7 @@ pub(super) struct Ours {
     /// Newest version that was told or written.
     pub(super) version: Version,
     /// Whose record it is, if it is one.
-    pub(super) record: Option<Box<crate::store::Subject>>,
+    pub(super) record: Option<Box<Subject>>,
 }
 
 /// What one feed knows of Secrets.
@@ -178,7 +178,7 @@ impl Known {
         )
     }
 
-    fn wrote(&self, key: &ObjectKey, version: Version) {
+    fn wrote(&self, key: &ObjectKey, version: Version, record: Option<&Subject>) {
         let Some(mut secrets) = self.secrets(&key.namespace) else {
             return;
         };
@@ -192,7 +192,7 @@ impl Known {
                     key.name.as_str().into(),
                     Ours {
                         version,
-                        record: None,
+                        record: record.cloned().map(Box::new),
                     },
                 );
             }
