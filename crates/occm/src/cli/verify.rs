@@ -34,7 +34,7 @@ impl Verify {
             let (fine, problems) = self.check(&read(path)?);
             right += fine;
             wrong += problems.len();
-            problems.iter().for_each(|problem| out::line(&problem));
+            problems.iter().for_each(|problem| out::line(problem));
         }
         out::line(&format!("{right} objects are right, {wrong} problems found"));
         Ok(if wrong == 0 {
@@ -50,7 +50,16 @@ impl Verify {
         let mut problems: Vec<String> = listing.problems.iter().map(ToString::to_string).collect();
         let mut note = |what: String, outcome: Result<(), FieldErrors>| match outcome {
             Ok(()) => right += 1,
-            Err(errors) => problems.extend(errors.0.iter().map(|error| format!("{what}: {error}"))),
+            Err(errors) => {
+                for error in errors.0 {
+                    let error = error.to_string();
+                    // What cannot be read is a problem of the file already.
+                    let told = |known: &String| known.starts_with(&what) && known.ends_with(&error);
+                    if !problems.iter().any(told) {
+                        problems.push(format!("{what}: {error}"));
+                    }
+                }
+            }
         };
         for (key, seen) in &listing.issuers {
             match seen {

@@ -88,7 +88,10 @@ impl Manager {
                 self.note_write(subject, &plan.secret, why, facts.as_ref()).await;
                 Ok(Go::On)
             }
-            Err(StoreError::Forbidden(..)) => Ok(self.block_output(subject, &plan.secret, Reason::NoAccess)),
+            Err(error @ StoreError::Forbidden(..)) => {
+                tracing::warn!(%subject, secret = %plan.secret, %error, "output may not be written");
+                Ok(self.block_output(subject, &plan.secret, Reason::NoAccess))
+            }
             Err(StoreError::Terminating(_)) => {
                 Ok(self.block_output(subject, &plan.secret, Reason::NamespaceTerminating))
             }

@@ -245,6 +245,23 @@ fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
 
 /// A sentence for a reason that stands against issuing.
 fn explain(world: &World<'_>, reason: Reason) -> String {
+    if let Some(plan) = world.plan() {
+        let (issuer, namespace) = (&plan.issuer, &plan.key.namespace);
+        match reason {
+            Reason::IssuerNotFound => {
+                return format!(
+                    "spec.issuerRef: there is no Issuer {issuer}; allowed: the name of an Issuer"
+                );
+            }
+            Reason::IssuerNotAllowed => {
+                return format!(
+                    "spec.issuerRef: Issuer {issuer} does not allow namespace {namespace}; allowed: the namespaces in its \
+                     spec.allowedNamespaces"
+                );
+            }
+            _ => {}
+        }
+    }
     if let IssuerView::Unusable { reason: why, message } = &world.issuer
         && *why == reason
     {
