@@ -160,7 +160,10 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap())
+    }
+
+    pub fn on(dir: tempfile::TempDir) -> Self {
         let log = dir.path().with_extension("log");
         Self {
             dir,
