@@ -146,6 +146,8 @@ impl Plan {
         self.with_file("-csr", "request.pem", csr.to_pem().as_bytes());
         // A p10cr holds a signed request already: the command need not see the key.
         if enrolment.kind != EnrolmentKind::Pkcs10 {
+            // Else the names of our own certificate are added to those of the request.
+            self.flag("-san_nodefault");
             self.with_key("-newkey", "new.key", key)?;
             self.with_certificates(
                 "-out_trusted",

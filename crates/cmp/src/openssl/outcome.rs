@@ -271,9 +271,13 @@ fn status_code(line: &str) -> Option<u16> {
 /// have written it, and a CA that does not know our secret cannot do better.
 fn checks(report: &Report<'_>) -> Option<CmpError> {
     let error = disbelief(report)?;
-    let received = |line: &&&str| line.starts_with("CMP info: received ");
-    let last = report.all.iter().rev().find(received);
-    let is_error = last.is_some_and(|line| line.starts_with("CMP info: received ERROR"));
+    // The names of messages are in capitals; `received 1 extra certificate(s)` is about a file.
+    let message = |line: &&str| {
+        let rest = line.strip_prefix("CMP info: received ")?;
+        rest.starts_with(|c: char| c.is_ascii_uppercase())
+            .then_some(rest.starts_with("ERROR"))
+    };
+    let is_error = report.all.iter().rev().find_map(message).unwrap_or(false);
     Some(if is_error && error.step != Stage::Verifying {
         error.with_class(Class::Retry)
     } else {
@@ -440,6 +444,15 @@ mod tests {
                 "{received}"
             );
         }
+    }
+
+    #[test]
+    fn certificates_that_are_saved_are_not_taken_for_a_message() {
+        let error = failed(
+            "CMP info: sending CERTCONF\nCMP info: received ERROR\nCMP error: missing protection\n\
+             CMP info: received 1 extra certificate(s), saving to file 'extra.pem'\n",
+        );
+        assert_eq!(error.class, Class::Retry, "{error}");
     }
 
     #[test]
