@@ -651,6 +651,8 @@ fn nothing_until(world: &World<'_>) -> Option<Decision> {
         .into_iter()
         .flatten()
         .chain(blocked)
+        // What is past waits for a change, not for time: coming back at once would never end.
+        .filter(|until| *until > world.now)
         .min();
     Some(Decision::Nothing { until })
 }

@@ -247,7 +247,9 @@ impl Manager {
                 Ok(Go::On) => {}
                 Ok(Go::Wait(until)) => {
                     self.state().memory(subject).store_failures = 0;
-                    return until;
+                    // A time that is past must not make a busy loop.
+                    let now = self.clock.now();
+                    return until.map(|until| if until > now { until } else { now + SignedDuration::from_secs(1) });
                 }
                 Err(error) => return Some(self.store_failed(subject, &error)),
             }
