@@ -9,11 +9,19 @@
 //!     a CA and a directory of their own ─► killed after step n ─► started again ─► good output, CA's ledger judged
 //! ```
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
+
 mod support;
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -522,7 +530,7 @@ impl Reader {
     }
 }
 
-fn read_on(folder: &PathBuf, stopped: &AtomicBool) -> usize {
+fn read_on(folder: &Path, stopped: &AtomicBool) -> usize {
     let mut known = HashSet::new();
     while !stopped.load(Ordering::SeqCst) {
         let link = std::fs::read_link(folder.join("..data")).expect("..data is always there");

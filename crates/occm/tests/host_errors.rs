@@ -3,6 +3,14 @@
 //! Each names the file or field, what is wrong with it, and what is allowed. Times, ports and paths are left out. After a
 //! change that is wanted: `INSTA_UPDATE=always cargo test -p occm --test host_errors`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
+
 mod support;
 
 use std::process::Command;

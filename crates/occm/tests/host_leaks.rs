@@ -1,6 +1,14 @@
 //! No key, shared secret or password in anything that occm says: logs at trace level, Events, status, and what its
 //! commands print, in every failing scenario. Searched for as they are, as hex and as base64 at each alignment.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,13 @@
 //! The life of a Certificate on the directory store, with the real binary and the development CA over HTTP.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
@@ -255,4 +263,38 @@ fn a_second_manager_is_refused() {
     });
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(text.contains("error:") && text.contains("--store"), "{text}");
+}
+
+#[test]
+fn a_deleted_wish_takes_its_outputs_and_its_certificate_along_where_it_says_so() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    host.write("gone.yaml", &certificate_yaml("gone", "  onDelete: Revoke\n"));
+    host.write("kept.yaml", &certificate_yaml("kept", ""));
+    host.start();
+    host.wait_ready("gone");
+    host.wait_ready("kept");
+    std::fs::remove_file(host.path().join("gone.yaml")).unwrap();
+    std::fs::remove_file(host.path().join("kept.yaml")).unwrap();
+    let gone = host.path().join("secrets/default/gone-tls");
+    wait_for("the output to go", || (!gone.exists()).then_some(()));
+    wait_for("the revocation", || {
+        let entries = ca.issued_for("gone.example");
+        entries
+            .iter()
+            .all(|entry| entry["state"].to_string().contains("evoked"))
+            .then_some(())
+    });
+    assert!(
+        host.read("kept-tls", "tls.crt").is_some(),
+        "Keep leaves the outputs as they are"
+    );
+    let issued = ca.ledger().len();
+    host.write("kept.yaml", &certificate_yaml("kept", ""));
+    host.wait_ready("kept");
+    assert_eq!(
+        ca.ledger().len(),
+        issued,
+        "a wish made again binds its outputs without an issuance"
+    );
 }
