@@ -29,7 +29,7 @@ fn seeds() -> u64 {
 }
 
 fn options(seed: u64) -> Options {
-    Options::new(seed, 10, 45)
+    Options::new(seed, 10, 30)
 }
 
 fn told(outcome: Outcome) -> String {

@@ -38,6 +38,9 @@ const RENEW_DEADLINE: SignedDuration = SignedDuration::from_secs(10);
 /// How long others wait before they take a lease that does not change.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
 
+/// More looks than this at one moment are a busy loop.
+const MOST_LOOKS: u32 = 200_000;
+
 type Look = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Ready = Arc<Mutex<VecDeque<u64>>>;
 
@@ -88,6 +91,7 @@ impl Running {
     /// Goes on as far as it can now.
     fn pump(&mut self, now_is: &watched::Now) {
         let mut context = Context::from_waker(Waker::noop());
+        let mut looks = 0_u32;
         loop {
             let mut moved = false;
             while let Poll::Ready(Some(change)) = self.watch.poll_next_unpin(&mut context) {
@@ -101,6 +105,11 @@ impl Running {
                 let Some(subject) = self.manager.take_due() else {
                     break;
                 };
+                looks += 1;
+                assert!(
+                    looks < MOST_LOOKS,
+                    "busy loop: {subject} is looked at again and again at one moment"
+                );
                 self.begin(subject);
                 moved = true;
             }

@@ -101,8 +101,8 @@ impl Plant {
 
 /// Places of the rules that the bugs need, in the order of [`RULES`].
 const REPAIR: usize = 1;
-const OPEN_TRANSACTION: usize = 6;
-const NO_GOOD_COPY: usize = 8;
+const OPEN_TRANSACTION: usize = 7;
+const NO_GOOD_COPY: usize = 9;
 
 fn leaked(rules: Vec<Rule>) -> &'static [Rule] {
     Box::leak(rules.into_boxed_slice())
