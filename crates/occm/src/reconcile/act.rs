@@ -396,6 +396,16 @@ impl Manager {
         Ok(Go::On)
     }
 
+    /// Puts our finalizer on the object, or takes it off.
+    pub(super) async fn hold(&self, subject: &Subject, presence: Presence) -> Result<Go, StoreError> {
+        if !self.may_act() {
+            return Err(StoreError::LeaseLost);
+        }
+        self.store.set_finalizer(subject.key(), presence).await?;
+        self.state().set_finalizer(subject, presence);
+        Ok(Go::On)
+    }
+
     /// Winds up a deleted object, one step at a time.
     pub(super) async fn finalize(
         &self,

@@ -15,7 +15,7 @@ use crate::reconcile::world::{
     IssuedFacts, IssuerView, OpenFacts, RecordState, Wish, World, holds_back, renewal_time,
 };
 use crate::record::{OpenPurpose, Phase};
-use crate::store::Subject;
+use crate::store::{Presence, Subject};
 
 /// One rule.
 pub type Rule = for<'w> fn(&World<'w>) -> Option<Decision>;
@@ -26,6 +26,7 @@ pub const RULES: &[Rule] = &[
     repair,
     invalid_wish,
     record_not_ours_to_write,
+    hold,
     take_over_existing,
     issuer_not_ready,
     open_transaction,
@@ -83,6 +84,8 @@ pub enum Decision {
     Revoke,
     /// Take out of the record what is no longer needed.
     Tidy,
+    /// Put our finalizer on the object, or take it off.
+    Hold(Presence),
     /// Wind up a deleted object.
     Finalize(Finalize),
     /// Something is needed and cannot be done now.
@@ -234,6 +237,24 @@ fn near_expiry(issued: &IssuedFacts, now: Timestamp) -> bool {
     now >= last_tenth(issued)
 }
 
+/// An object whose deletion needs work carries our finalizer, and no other: `onDelete` other than Keep, or a CA that lets
+/// us wait. A short exchange that meets a deletion ends without it.
+fn hold(world: &World<'_>) -> Option<Decision> {
+    let Subject::Certificate(_) = world.subject else {
+        return None;
+    };
+    let open = world.record.and_then(|record| record.open.as_ref());
+    let waits = open.is_some_and(|open| open.phase == Phase::Polling);
+    let wanted = waits || world.plan()?.on_delete != OnDelete::Keep;
+    match (wanted, world.finalizer) {
+        (true, false) => Some(Decision::Hold(Presence::Present)),
+        (false, true) if open.is_none_or(|open| open.phase == Phase::Issued) => {
+            Some(Decision::Hold(Presence::Absent))
+        }
+        (true, true) | (false, _) => None,
+    }
+}
+
 /// Foreign Secrets that the wish says to take over as they are.
 fn take_over_existing(world: &World<'_>) -> Option<Decision> {
     let output = world
@@ -248,10 +269,15 @@ fn issuer_not_ready(world: &World<'_>) -> Option<Decision> {
         IssuerView::Ready(_) => None,
         IssuerView::Unusable { reason, .. } if needs_issuer(world) => Some(Decision::Blocked {
             reason: *reason,
-            until: None,
+            until: read_again(*reason, world.now),
         }),
         IssuerView::Unusable { .. } => None,
     }
+}
+
+/// Inputs that could not be read are read again soon: no change will tell.
+fn read_again(reason: Reason, now: Timestamp) -> Option<Timestamp> {
+    (reason == Reason::StoreFailed).then(|| now + SignedDuration::from_secs(10))
 }
 
 /// Whether anything is due that takes the CA.

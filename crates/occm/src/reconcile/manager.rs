@@ -249,7 +249,13 @@ impl Manager {
                     self.state().memory(subject).store_failures = 0;
                     // A time that is past must not make a busy loop.
                     let now = self.clock.now();
-                    return until.map(|until| if until > now { until } else { now + SignedDuration::from_secs(1) });
+                    return until.map(|until| {
+                        if until > now {
+                            until
+                        } else {
+                            now + SignedDuration::from_secs(1)
+                        }
+                    });
                 }
                 Err(error) => return Some(self.store_failed(subject, &error)),
             }
@@ -282,6 +288,7 @@ impl Manager {
             Decision::Issue { why, how } => self.issue(subject, work, why, how).await,
             Decision::Revoke => self.revoke(subject, work).await,
             Decision::Tidy => self.tidy(subject, work).await,
+            Decision::Hold(presence) => self.hold(subject, presence).await,
             Decision::Finalize(step) => self.finalize(subject, work, step).await,
             Decision::Blocked { reason, until } => {
                 self.report(subject, Some(reason), until).await?;

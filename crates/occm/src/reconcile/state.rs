@@ -21,7 +21,7 @@ use crate::reconcile::outputs::{Judge, OutputMemory, OutputState, OutputView, pl
 use crate::reconcile::pace::Pace;
 use crate::reconcile::schedule::LONGEST_WAIT;
 use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
-use crate::store::{Change, ContentHash, InputFacts, SecretFacts, Seen, Status, Subject, Version};
+use crate::store::{Change, ContentHash, InputFacts, Presence, SecretFacts, Seen, Status, Subject, Version};
 
 /// Everything the manager knows.
 #[derive(Default)]
@@ -392,6 +392,19 @@ impl State {
             }
             (Subject::Certificate(_), Status::Issuer(_)) | (Subject::Identity(_), Status::Certificate(_)) => {
             }
+        }
+    }
+
+    /// Takes in that we put our finalizer on a Certificate, or took it off.
+    pub fn set_finalizer(&mut self, subject: &Subject, presence: Presence) {
+        let entry = self.certificates.get_mut(subject.key());
+        let Some(Seen::Object(object)) = entry.map(|entry| &mut entry.seen) else {
+            return;
+        };
+        let finalizers = &mut Arc::make_mut(object).metadata.finalizers;
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        if presence == Presence::Present {
+            finalizers.push(FINALIZER.to_owned());
         }
     }
 

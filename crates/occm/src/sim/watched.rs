@@ -48,6 +48,7 @@ fn name(decision: &Decision) -> String {
         Decision::Issue { why, how } => format!("Issue({why}, {how:?})"),
         Decision::Revoke => "Revoke".to_owned(),
         Decision::Tidy => "Tidy".to_owned(),
+        Decision::Hold(presence) => format!("Hold({presence:?})"),
         Decision::Finalize(step) => format!("Finalize({step:?})"),
         Decision::Blocked { reason, .. } => format!("Blocked({reason})"),
         Decision::Nothing { .. } => "Nothing".to_owned(),

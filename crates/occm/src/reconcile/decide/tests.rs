@@ -99,6 +99,7 @@ impl Builder {
 
     fn open(mut self, phase: Phase, started: Timestamp) -> Self {
         let wish = Some(self.plan.wish().hash());
+        self.finalizer = phase == Phase::Polling;
         self.record().open = Some(OpenFacts {
             phase,
             purpose: OpenPurpose::Enrol,
@@ -203,7 +204,7 @@ fn failure(next: Timestamp, with: ContentHash) -> Option<Failure> {
         class: FailureClass::Rejected,
         reason: Reason::Rejected,
         message: "no".to_owned(),
-        at: next,
+        at: next - SignedDuration::from_hours(25),
         attempts: 1,
         next,
         with,
@@ -409,19 +410,27 @@ fn an_unconfirmed_certificate_is_confirmed_before_it_is_used() {
 
 #[test]
 fn a_failure_waits_for_its_time_or_for_a_change() {
+    let soon = at(10) + SignedDuration::from_mins(20);
     let mut world = Builder::without_record();
     world.record = Some(RecordFacts {
         current: None,
         ..record(&world.plan)
     });
-    world.record().ledger.failure = failure(at(11), world.attempt);
+    world.record().ledger.failure = failure(soon, world.attempt);
     assert_eq!(
         world.decide(),
         Decision::Blocked {
             reason: Reason::BackingOff,
-            until: Some(at(11))
+            until: Some(soon)
         }
     );
+    world.now = at(10) - SignedDuration::from_hours(2);
+    assert_eq!(
+        world.decide(),
+        issue(Reason::Missing, How::Enrol),
+        "a stamp from the future holds nothing back"
+    );
+    world.now = at(10);
     world.attempt = ContentHash::of(b"changed");
     assert_eq!(world.decide(), issue(Reason::Missing, How::Enrol));
 }
@@ -613,6 +622,20 @@ fn deletion_is_wound_up_step_by_step() {
             possible_orphan: false
         }
     );
+}
+
+#[test]
+fn an_object_whose_deletion_needs_work_carries_our_finalizer_and_no_other() {
+    let mut world = Builder::ready();
+    world.plan.on_delete = OnDelete::Delete;
+    assert_eq!(world.decide(), Decision::Hold(Presence::Present));
+    world.finalizer = true;
+    assert!(matches!(world.decide(), Decision::Nothing { .. }));
+    world.plan.on_delete = OnDelete::Keep;
+    assert_eq!(world.decide(), Decision::Hold(Presence::Absent));
+    let mut polling = Builder::ready().open(Phase::Polling, at(9));
+    polling.finalizer = false;
+    assert_eq!(polling.decide(), Decision::Hold(Presence::Present));
 }
 
 #[test]
