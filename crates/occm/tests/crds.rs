@@ -1,6 +1,11 @@
 //! The generated definitions: as committed, structural, bounded, and small enough for `kubectl apply`.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
 
 use std::path::PathBuf;
 

@@ -1,7 +1,11 @@
 //! The store suite, unchanged, on a real API server.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests only")]
-
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
 #![cfg(feature = "kube")]
 
 // The suite is written from within the crate.
