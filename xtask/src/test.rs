@@ -70,7 +70,7 @@ const PRODUCT: &str = "occm";
 const KUBE_TESTS: &str = "kube_";
 
 /// Programs that tests use, beside those of the Rust toolchain.
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         program: "cc",
         package: "build-essential",
@@ -90,6 +90,11 @@ const TOOLS: [Tool; 5] = [
         program: "unshare",
         package: "util-linux",
         purpose: "network namespaces for mock servers",
+    },
+    Tool {
+        program: "strace",
+        package: "strace",
+        purpose: "killing the manager after each of its steps",
     },
     Tool {
         program: "git",

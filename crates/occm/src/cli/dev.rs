@@ -215,7 +215,7 @@ async fn show(
                     let surplus = latest.len().saturating_sub(SHOWN_EVENTS);
                     latest.drain(..surplus);
                 } else {
-                    out::line(&format!("{line}"));
+                    out::line(&line);
                 }
             }
             _ = redraw.tick(), if terminal => drawn = draw(&snapshot, &latest, drawn)?,

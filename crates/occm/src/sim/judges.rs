@@ -543,7 +543,7 @@ impl<'a> Case<'a> {
                         verdict.broken(Promise::R3, Some(identity), after.at, what);
                     }
                 }
-                if !old.previous.is_none() {
+                if old.previous.is_some() {
                     verdict.stake(Promise::R3);
                 }
             }

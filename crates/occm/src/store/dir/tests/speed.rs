@@ -57,7 +57,7 @@ async fn issue(store: Arc<DirStore>, number: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints numbers"]
+#[ignore = "long: prints figures, judges nothing"]
 async fn writes_of_an_issuance() {
     for at_once in [1, 16, 64] {
         let host = Host::new();
@@ -75,7 +75,7 @@ async fn writes_of_an_issuance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints numbers"]
+#[ignore = "long: prints figures, judges nothing"]
 async fn start_and_comparison_with_ten_thousand() {
     let host = Host::new();
     let store = Arc::new(host.open());
@@ -108,7 +108,7 @@ async fn start_and_comparison_with_ten_thousand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints numbers"]
+#[ignore = "long: prints figures, judges nothing"]
 async fn noticing_a_deletion_and_putting_back() {
     let host = Host::new();
     let store = host.open();
@@ -175,7 +175,7 @@ fn cpu() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints numbers"]
+#[ignore = "long: prints figures, judges nothing"]
 async fn memory_of_ten_thousand_objects() {
     let host = Host::new();
     for number in 0..10_000 {
