@@ -69,6 +69,9 @@ const PRODUCT: &str = "occm";
 /// Tests of this crate whose files begin so need a control plane.
 const KUBE_TESTS: &str = "kube_";
 
+/// Name of that crate's simulation test, and of the cargo profile that makes it fast enough.
+const SIMULATION: &str = "simulation";
+
 /// Programs that tests use, beside those of the Rust toolchain.
 const TOOLS: [Tool; 6] = [
     Tool {
@@ -186,6 +189,10 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
         &["tools"],
         doc_tests(workspace),
     ));
+    if product_has(workspace, is_simulation) {
+        let what = "the rules in simulated time, with optimisation";
+        steps.push(step("simulation", what, &["tools"], simulation()));
+    }
     steps.extend(kube_steps(workspace, &args.kube_version)?);
     // Elsewhere a person may be editing while the tests run.
     if skips == Skips::AreFailures && workspace.root.join(".git").exists() {
@@ -212,10 +219,7 @@ fn step(name: &str, what: &str, needs: &[&str], run: Action<World>) -> Step<Worl
 
 /// Two steps for each version, if there are such tests.
 fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World>>> {
-    if !workspace
-        .package(PRODUCT)
-        .is_some_and(|product| product.tests().any(is_kube_test))
-    {
+    if !product_has(workspace, is_kube_test) {
         ensure!(wishes.is_empty(), "--kube-version: there are no Kubernetes tests");
         return Ok(Vec::new());
     }
@@ -332,7 +336,7 @@ fn binary() -> Action<World> {
     })
 }
 
-/// All tests of a crate with all its features, but for those that need a control plane.
+/// All tests of a crate with all its features, but for those that have a step of their own.
 fn crate_tests(package: &Package) -> Action<World> {
     let name = package.name.clone();
     let mut arguments = vec![
@@ -341,10 +345,11 @@ fn crate_tests(package: &Package) -> Action<World> {
         name.clone(),
         "--all-features".to_owned(),
     ];
-    if package.tests().any(is_kube_test) {
+    let runs_apart = |test: &str| is_kube_test(test) || is_simulation(test);
+    if package.tests().any(runs_apart) {
         arguments.extend(package.has_library().then(|| "--lib".to_owned()));
         arguments.extend(package.has_binary().then(|| "--bins".to_owned()));
-        let others = package.tests().filter(|test| !is_kube_test(test));
+        let others = package.tests().filter(|test| !runs_apart(test));
         arguments.extend(others.flat_map(|test| ["--test".to_owned(), test.to_owned()]));
     } else {
         arguments.push("--tests".to_owned());
@@ -356,8 +361,35 @@ fn crate_tests(package: &Package) -> Action<World> {
     })
 }
 
+fn product_has(workspace: &Workspace, wanted: fn(&str) -> bool) -> bool {
+    workspace
+        .package(PRODUCT)
+        .is_some_and(|product| product.tests().any(wanted))
+}
+
 fn is_kube_test(test: &str) -> bool {
     test.starts_with(KUBE_TESTS)
+}
+
+fn is_simulation(test: &str) -> bool {
+    test == SIMULATION
+}
+
+/// Without the Kubernetes libraries, which it does not use and which would be built once more with optimisation.
+fn simulation() -> Action<World> {
+    Box::new(|world| {
+        let mut command = world.workspace.cargo();
+        command.args([
+            "test",
+            "--profile",
+            SIMULATION,
+            "--package",
+            PRODUCT,
+            "--no-default-features",
+        ]);
+        command.args(["--features", "sim", "--test", SIMULATION]);
+        world.tests(command, SIMULATION)
+    })
 }
 
 fn doc_tests(workspace: &Workspace) -> Action<World> {
