@@ -123,6 +123,7 @@ impl Dev {
 
 fn print_welcome(dir: &Path, address: SocketAddr) {
     let dir = dir.display();
+    let occm = std::env::current_exe().map_or_else(|_| "occm".to_owned(), |path| path.display().to_string());
     out::line("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
     out::line("");
     out::line(&format!(
@@ -137,8 +138,8 @@ fn print_welcome(dir: &Path, address: SocketAddr) {
     out::line(&format!(
         "  openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text"
     ));
-    out::line(&format!("  occm inspect {dir}/secrets/default/web-tls/tls.crt"));
-    out::line(&format!("  occm status --store {dir}"));
+    out::line(&format!("  {occm} inspect {dir}/secrets/default/web-tls/tls.crt"));
+    out::line(&format!("  {occm} status --store {dir}"));
     out::line(&format!("  curl -s http://{address}/-/ledger"));
     out::line("");
     out::line("Then try:");
@@ -146,10 +147,10 @@ fn print_welcome(dir: &Path, address: SocketAddr) {
         "  rm -r {dir}/secrets/default/web-tls          it is back, with the same bytes"
     ));
     out::line(&format!(
-        "  occm renew web-tls --wait --store {dir}      a new certificate"
+        "  {occm} renew web-tls --wait --store {dir}      a new certificate"
     ));
     out::line(&format!(
-        "  occm status refused --store {dir}            what a wrong secret looks like"
+        "  {occm} status refused --store {dir}            what a wrong secret looks like"
     ));
     out::line("");
     out::line("Ctrl-C stops everything and deletes the directory.");

@@ -51,6 +51,7 @@ pub fn set_condition(
     generation: Option<i64>,
     now: Timestamp,
 ) {
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let message = cut(message.into(), MESSAGE_BYTES);
     if let Some(known) = conditions.iter_mut().find(|c| c.kind == kind) {
         if known.status != status {

@@ -383,7 +383,12 @@ pub fn renewal_time(subject: &Subject, issued: &IssuedFacts, rule: RenewRule) ->
         .saturating_mul(i128::from(jitter_of(subject, issued.revision)))
         / 1000;
     let jitter = SignedDuration::from_millis(i64::try_from(jitter).unwrap_or(0));
-    issued.not_before + age + jitter
+    whole_seconds(issued.not_before + age + jitter)
+}
+
+/// Without its fraction of a second: nobody reads that in a status.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// A number from 0 to 999 that depends on the subject and the revision alone.
