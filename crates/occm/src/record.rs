@@ -39,39 +39,19 @@ const MAX_ENTRIES: usize = 4096;
 const MAX_CHAIN: usize = 16;
 
 /// A private key at rest in a record, as PKCS#8. Never printed, wiped on drop.
-#[derive(Clone)]
-pub struct StoredKey(Arc<Zeroizing<Vec<u8>>>);
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoredKey(StoredBytes);
 
 impl StoredKey {
     /// Takes a copy of a key.
     pub fn of(key: &PrivateKey) -> Result<Self, pki::Error> {
-        Ok(Self(Arc::new(key.to_pkcs8_der()?)))
+        Ok(Self(StoredBytes(Arc::new(key.to_pkcs8_der()?))))
     }
 
     /// The key, ready for use.
     pub fn key(&self) -> Result<PrivateKey, pki::Error> {
-        PrivateKey::from_bytes(&self.0)
-    }
-}
-
-impl std::fmt::Debug for StoredKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoredKey(..)")
-    }
-}
-
-impl Serialize for StoredKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = Zeroizing::new(Base64::encode_string(&self.0));
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for StoredKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        let bytes = Base64::decode_vec(&text).map_err(|_| serde::de::Error::custom("not base64"))?;
-        Ok(Self(Arc::new(Zeroizing::new(bytes))))
+        PrivateKey::from_bytes(self.0.expose())
     }
 }
 
@@ -162,7 +142,7 @@ impl WrittenOutput {
     }
 }
 
-/// A value of an adopted Secret. May hold a key: never printed, wiped on drop.
+/// Bytes at rest in a record, base64 in its JSON. May hold a key: never printed, wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredBytes(Arc<Zeroizing<Vec<u8>>>);
 
