@@ -1,9 +1,10 @@
 //! occm: an automated certificate manager that speaks CMP.
 //!
 //! In reading order: what people write ([`model`]), where it is kept ([`store`]), what must not be forgotten
-//! ([`record`]), what follows from it all ([`reconcile`]), and the ways in ([`cli`]).
+//! ([`record`]), what follows from it all ([`reconcile`]), what a person may do ([`client`]), and the ways in ([`cli`]).
 
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod crd;
 pub mod engines;

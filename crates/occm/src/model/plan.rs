@@ -196,11 +196,11 @@ fn duration(
 }
 
 /// Whether a text can be the name of a Secret or ConfigMap (RFC 1123 subdomain).
-fn is_object_name(text: &str) -> bool {
+pub(crate) fn is_object_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 253 && text.split('.').all(|label| is_dns_label_of(label, 253))
 }
 
-fn is_namespace(text: &str) -> bool {
+pub(crate) fn is_namespace(text: &str) -> bool {
     is_dns_label_of(text, 63)
 }
 
@@ -215,7 +215,7 @@ fn is_dns_label_of(text: &str, longest: usize) -> bool {
 }
 
 /// Whether a text can be a key in the data of a Secret.
-fn is_data_key(text: &str) -> bool {
+pub(crate) fn is_data_key(text: &str) -> bool {
     let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= 253 && !text.starts_with("..") && text != "." && text.bytes().all(ok)
 }

@@ -5,6 +5,7 @@
 //! single requests with the expected state in them. No right outside the managed namespaces is used.
 
 mod api;
+pub(crate) mod door;
 mod events;
 mod feed;
 mod follow;

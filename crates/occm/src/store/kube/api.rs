@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
@@ -103,6 +103,8 @@ pub(super) struct Api {
     clock: Clock,
     offset_millis: AtomicI64,
     calls: AtomicU64,
+    /// Header of a caller, instead of the credentials of the configuration.
+    authorization: Option<HeaderValue>,
 }
 
 impl Api {
@@ -116,7 +118,21 @@ impl Api {
             clock,
             offset_millis: AtomicI64::new(UNKNOWN),
             calls: AtomicU64::new(0),
+            authorization: None,
         })
+    }
+
+    /// The same server over the same connections with another `Authorization`. The configuration must have no credentials.
+    pub(super) fn with_authorization(&self, authorization: HeaderValue) -> Self {
+        Self {
+            config: self.config.clone(),
+            service: Mutex::new((self.service(), Instant::now())),
+            timeout: self.timeout,
+            clock: self.clock.clone(),
+            offset_millis: AtomicI64::new(UNKNOWN),
+            calls: AtomicU64::new(0),
+            authorization: Some(authorization),
+        }
     }
 
     /// Requests sent so far.
@@ -154,6 +170,22 @@ impl Api {
         payload: Payload,
         answer: Answer,
     ) -> StoreResult<Zeroizing<Vec<u8>>> {
+        let (status, body) = self.exchange(what, method, path, payload, answer).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(failure(what, status, &body))
+    }
+
+    /// Sends a request and gives the answer back, also a refusal; it is wiped on drop.
+    pub(super) async fn exchange(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        answer: Answer,
+    ) -> StoreResult<(StatusCode, Zeroizing<Vec<u8>>)> {
         let call = self.call_until_taken(what, &method, path, &payload, answer);
         match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
@@ -172,16 +204,13 @@ impl Api {
         path: &str,
         payload: &Payload,
         answer: Answer,
-    ) -> StoreResult<Zeroizing<Vec<u8>>> {
+    ) -> StoreResult<(StatusCode, Zeroizing<Vec<u8>>)> {
         let mut put_off = 0;
         loop {
             let request = request(what, method, path, payload, answer)?;
             let response = self.send(what, request).await?;
             let (status, wait) = (response.status(), retry_after(response.headers()));
             let body = collect(what, response).await?;
-            if status.is_success() {
-                return Ok(body);
-            }
             if status == StatusCode::UNAUTHORIZED && self.renew_credentials() {
                 continue;
             }
@@ -190,7 +219,7 @@ impl Api {
                     put_off += 1;
                     tokio::time::sleep(wait).await;
                 }
-                _ => return Err(failure(what, status, &body)),
+                _ => return Ok((status, body)),
             }
         }
     }
@@ -219,8 +248,11 @@ impl Api {
         })
     }
 
-    async fn send(&self, what: &str, request: Request<Full<Bytes>>) -> StoreResult<Response<Incoming>> {
+    async fn send(&self, what: &str, mut request: Request<Full<Bytes>>) -> StoreResult<Response<Incoming>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         let response = self
             .service()
             .oneshot(request)
@@ -240,6 +272,9 @@ impl Api {
 
     /// Reads the credentials again, if that was not done just now. Whether the request is worth another attempt.
     fn renew_credentials(&self) -> bool {
+        if self.authorization.is_some() {
+            return false;
+        }
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
         if service.1.elapsed() < RENEW_INTERVAL {
             return false;

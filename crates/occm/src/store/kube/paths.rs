@@ -25,11 +25,20 @@ pub(super) fn config_map(key: &ObjectKey) -> String {
 
 /// The Issuers or Certificates of a namespace.
 pub(super) fn objects(kind: Kind, namespace: &str) -> String {
-    let plural = match kind {
+    let plural = plural(kind);
+    format!("/apis/{API_VERSION}/namespaces/{}/{plural}", escape(namespace))
+}
+
+/// The Issuers or Certificates of all namespaces.
+pub(super) fn all_objects(kind: Kind) -> String {
+    format!("/apis/{API_VERSION}/{}", plural(kind))
+}
+
+fn plural(kind: Kind) -> &'static str {
+    match kind {
         Kind::Issuer => "issuers",
         Kind::Certificate => "certificates",
-    };
-    format!("/apis/{API_VERSION}/namespaces/{}/{plural}", escape(namespace))
+    }
 }
 
 /// One Issuer or Certificate.

@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::client::secret::SecretFrame;
 use crate::model::object::{Metadata, ObjectKey, ROLE_LABEL, ROLE_RECORD};
 use crate::store::{ContentHash, SecretFacts, Version};
 
@@ -328,6 +329,23 @@ impl FullSecret {
             .into_iter()
             .map(|(key, value)| (key, value.0))
             .collect()
+    }
+
+    /// What may be told of it, and its values.
+    pub(super) fn into_open(self) -> (SecretFrame, BTreeMap<String, pki::Secret>) {
+        let mut annotations = self.metadata.annotations.clone();
+        annotations.remove(LAST_APPLIED);
+        let frame = SecretFrame {
+            key: Some(self.metadata.key()),
+            version: self.metadata.resource_version.clone(),
+            kind: self.kind.clone(),
+            immutable: self.immutable.unwrap_or_default(),
+            labels: self.metadata.labels.clone(),
+            annotations,
+            controller: self.metadata.controller(),
+            writers: self.metadata.managed_fields.iter().cloned().collect(),
+        };
+        (frame, self.into_values())
     }
 
     /// Facts and values.
