@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::console::say;
 use crate::debian::{self, Tool};
-use crate::kube::build::{Assets, CONTROL_PLANE};
+use crate::kube::build::{Assets, CLUSTER};
 use crate::kube::version::Version;
 use crate::libtest::{Reader, show_of_cargo};
 use crate::plan::{self, Action, Step};
@@ -38,7 +38,7 @@ use crate::{cache, peers, process, stream};
 ///   OCCM_OPENSSL35       an `openssl` command of 3.5 or newer
 ///   OCCM_BIN             the built `occm`
 ///   OCCM_XTASK           this program, for `kube up --json` and its kin
-///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl
+///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl, kube-scheduler, kwok, helm
 ///   OCCM_LONG            set by --long: take minutes where seconds are usual
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -267,7 +267,7 @@ fn bring_peers() -> Action<World> {
 }
 
 fn bring_control_plane(version: Version) -> Action<World> {
-    Box::new(move |world| match Assets::bring(Some(version), &CONTROL_PLANE) {
+    Box::new(move |world| match Assets::bring(Some(version), &CLUSTER) {
         Ok(assets) => {
             let found = format!("{}", assets.folder.display());
             world.assets.push(assets);

@@ -57,6 +57,19 @@ fn the_committed_files_are_up_to_date() {
 }
 
 #[test]
+fn the_charts_file_is_what_occm_crds_prints() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart/files/crds.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, occm::crd::yaml()).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&file).unwrap_or_default() == occm::crd::yaml(),
+        "{} is stale: UPDATE=1 cargo test -p occm --test crds",
+        file.display()
+    );
+}
+
+#[test]
 fn every_field_has_a_type_a_description_and_a_bound() {
     let mut wrong = Vec::new();
     for crd in occm::crd::crds() {

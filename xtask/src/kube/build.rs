@@ -35,6 +35,17 @@ pub(crate) const CONTROL_PLANE: [Program; 4] = [
     Program::Kubectl,
 ];
 
+/// A control plane that also schedules, plays the kubelet, and has a chart installed.
+pub(crate) const CLUSTER: [Program; 7] = [
+    Program::Etcd,
+    Program::ApiServer,
+    Program::ControllerManager,
+    Program::Kubectl,
+    Program::Scheduler,
+    Program::Kwok,
+    Program::Helm,
+];
+
 /// How one program is built.
 struct Recipe {
     /// Name of the committed module below `xtask/kube`.

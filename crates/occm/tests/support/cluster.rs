@@ -82,7 +82,7 @@ impl Cluster {
         })
     }
 
-    fn text(&self, field: &str) -> &str {
+    pub(crate) fn text(&self, field: &str) -> &str {
         self.instance[field].as_str().expect("xtask tells it")
     }
 

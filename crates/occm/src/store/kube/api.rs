@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -39,6 +39,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the credentials are read again after the server refused them. The token of a ServiceAccount expires, and
 /// its file has the next one.
 const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// Who asks, for the audit log.
+const AGENT: &str = concat!("occm/", env!("CARGO_PKG_VERSION"));
 /// Clock offset that is not known yet.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -356,6 +358,7 @@ fn request(
     Request::builder()
         .method(method)
         .uri(path)
+        .header(USER_AGENT, AGENT)
         .header(ACCEPT, answer.accept())
         .header(CONTENT_TYPE, payload.content_type())
         .body(Full::new(payload.bytes()))

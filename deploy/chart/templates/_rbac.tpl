@@ -1,0 +1,70 @@
+{{- /* Everything that occm may do, as objects. Also what an administrator applies with rbac.create=false. */ -}}
+{{- define "occm.rbac" -}}
+{{- $root := . -}}
+{{- range $namespace := include "occm.namespaces" . | fromJsonArray }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ include "occm.fullname" $root }}
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "occm.labels" $root | nindent 4 }}
+rules:
+- apiGroups: [occm.dev]
+  resources: [issuers]
+  verbs: [list, watch]
+- apiGroups: [occm.dev]
+  resources: [certificates]
+  verbs: [get, list, watch, patch]
+- apiGroups: [occm.dev]
+  resources: [issuers/status, certificates/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{ include "occm.binding" (dict "root" $root "namespace" $namespace "name" (include "occm.fullname" $root)) }}
+{{- end }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ include "occm.fullname" . }}-lease
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "occm.labels" . | nindent 4 }}
+rules:
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "occm.lease" . }}]
+  verbs: [get, update]
+{{ include "occm.binding" (dict "root" $root "namespace" .Release.Namespace "name" (printf "%s-lease" (include "occm.fullname" .))) }}
+{{- end -}}
+
+{{- define "occm.binding" -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "occm.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "occm.serviceAccount" .root }}
+  namespace: {{ .root.Release.Namespace }}
+{{- end -}}
