@@ -16,6 +16,7 @@ mod report;
 mod simulate;
 mod stream;
 mod test;
+mod unpack;
 mod workspace;
 
 use clap::{Parser, Subcommand};

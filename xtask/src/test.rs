@@ -21,6 +21,7 @@ use crate::kube::version::Version;
 use crate::libtest::{Reader, show_of_cargo};
 use crate::plan::{self, Action, Step};
 use crate::report::{Outcome, Skips};
+use crate::unpack::UNPACKED;
 use crate::workspace::{Package, Workspace};
 use crate::{cache, peers, process, stream};
 
@@ -36,6 +37,8 @@ use crate::{cache, peers, process, stream};
 /// The tests find things through the environment:
 ///
 ///   OCCM_OPENSSL35       an `openssl` command of 3.5 or newer
+///   OCCM_PROMTOOL        `promtool`, judge of metrics
+///   OCCM_FAKETIME        libfaketime, for clocks that jump
 ///   OCCM_BIN             the built `occm`
 ///   OCCM_XTASK           this program, for `kube up --json` and its kin
 ///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl, kube-scheduler, kwok, helm
@@ -176,8 +179,14 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             &["tools"],
             bring_peers(),
         ),
+        step(
+            "unpacked",
+            "promtool and libfaketime, from Debian packages",
+            &["tools"],
+            bring_unpacked(),
+        ),
     ];
-    let needs = ["tools", "binary", "peers"];
+    let needs = ["tools", "binary", "peers", "unpacked"];
     for package in &workspace.packages {
         let what = format!("unit and integration tests of {}", package.name);
         let name = format!("test-{}", package.name);
@@ -235,7 +244,7 @@ fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World
         let bring = format!("kubernetes-{version}");
         let what = format!("control plane {version}, built from Go modules or from KUBEBUILDER_ASSETS");
         steps.push(step(&bring, &what, &["tools"], bring_control_plane(version)));
-        let needs = ["tools", "binary", "peers", &bring];
+        let needs = ["tools", "binary", "peers", "unpacked", &bring];
         let what = format!("tests on a real Kubernetes {version}");
         steps.push(step(
             &format!("kube-{version}"),
@@ -263,6 +272,18 @@ fn bring_peers() -> Action<World> {
             Outcome::Done(found)
         }
         Err(error) => Outcome::Skipped(format!("{error:#}")),
+    })
+}
+
+fn bring_unpacked() -> Action<World> {
+    Box::new(|world| {
+        for unpacked in UNPACKED {
+            match unpacked.bring() {
+                Ok(file) => world.environment.push((unpacked.variable, file.into())),
+                Err(error) => return Outcome::Skipped(format!("{error:#}")),
+            }
+        }
+        Outcome::Done("all here".to_owned())
     })
 }
 

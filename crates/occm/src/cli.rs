@@ -6,6 +6,7 @@ mod crds;
 mod dev;
 mod inspect;
 mod out;
+mod probe;
 mod request;
 mod serve;
 mod snapshot;
@@ -69,6 +70,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Check objects without running anything
     Verify(verify::Verify),
+    /// Ask a running manager whether it is ready
+    Probe(probe::Probe),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
     /// Print a completion script for a shell
@@ -124,6 +127,7 @@ impl Cli {
             Command::Revoke(args) => block_on(args.run(request::Wanted::Revoke)),
             Command::Inspect(inspect) => inspect.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Probe(probe) => block_on(probe.run()),
             Command::Crds(crds) => crds.run(),
             Command::Completions(completions) => completions.run(),
         }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod crd;
 pub mod engines;
 pub mod model;
+pub mod observe;
 pub mod reconcile;
 pub mod record;
 #[cfg(feature = "sim")]

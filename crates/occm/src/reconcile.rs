@@ -10,6 +10,7 @@ pub mod outputs;
 pub mod pace;
 pub mod queue;
 pub mod schedule;
+pub mod snapshot;
 pub mod state;
 pub mod world;
 

@@ -3,19 +3,22 @@
 #[cfg(feature = "kube")]
 mod cluster;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::stop_signal;
 use crate::clock::Clock;
 use crate::engines;
 use crate::model::object::DEFAULT_NAMESPACE;
-use crate::reconcile::manager::{Fence, Manager, NoObserver, Observer, Parts, Settings};
+use crate::observe::{self, Observe, Standing};
+use crate::reconcile::manager::{Fence, Manager, Observer, Parts, Settings};
 use crate::store::Store;
 use crate::store::dir::DirStore;
 
@@ -43,6 +46,9 @@ pub(crate) struct Serve {
     /// The openssl command, for Issuers with engine OpenSSL
     #[arg(long, env = "OCCM_OPENSSL", default_value = "openssl", value_name = "PROGRAM")]
     openssl: PathBuf,
+    /// Address of /livez, /readyz and /metrics, which tell names of objects; off unless given. Port 0 = any free one
+    #[arg(long, env = "OCCM_LISTEN_HEALTH", value_name = "ADDRESS")]
+    listen_health: Option<SocketAddr>,
 }
 
 impl Serve {
@@ -56,14 +62,17 @@ impl Serve {
     async fn host(&self, dir: &Path) -> anyhow::Result<ExitCode> {
         let store = DirStore::open(dir).with_context(|| format!("--store {}", dir.display()))?;
         tracing::info!(store = %dir.display(), "the manager starts");
+        let observe = Arc::new(Observe::new(|| Standing::Leads));
+        self.tell(&observe).await?;
         let manager = manager(
             Arc::new(store),
             &self.namespace,
             &self.holder(),
             Arc::new(|| true),
             self.openssl.clone(),
-            Arc::new(NoObserver),
+            observe.clone(),
         );
+        observe.at_work(&manager);
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(manager.run(stopped));
         stop_signal().await;
@@ -78,6 +87,18 @@ impl Serve {
         anyhow::bail!(
             "--store is missing, and this program was built without Kubernetes; allowed: --store DIR"
         )
+    }
+
+    /// Opens the port for those who look on, if it is asked for.
+    async fn tell(&self, observe: &Arc<Observe>) -> anyhow::Result<()> {
+        let Some(address) = self.listen_health else {
+            return Ok(());
+        };
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("--listen-health {address}"))?;
+        tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
+        tokio::spawn(observe::serve(listener, Arc::clone(observe)));
+        Ok(())
     }
 
     fn holder(&self) -> String {

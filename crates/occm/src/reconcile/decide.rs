@@ -9,6 +9,7 @@ use crate::model::issuer::UpdateSigner;
 use crate::model::object::{
     OVER_BUDGET_ANNOTATION, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
 };
+use crate::model::plan::RenewRule;
 use crate::model::reason::Reason;
 use crate::reconcile::outputs::{OutputState, WriteKind};
 use crate::reconcile::world::{
@@ -423,13 +424,16 @@ fn over_budget_allowed(world: &World<'_>) -> bool {
 
 /// Transactions a day: six, or three times the renewals that are due in a day.
 pub fn daily_budget(world: &World<'_>) -> i64 {
-    let Some(current) = world.record.and_then(|record| record.current.as_ref()) else {
+    let current = world.record.and_then(|record| record.current.as_ref());
+    budget(world.subject, current, world.plan().map(|plan| plan.renew))
+}
+
+/// The same for a certificate and its renewal rule.
+pub fn budget(subject: &Subject, current: Option<&IssuedFacts>, renew: Option<RenewRule>) -> i64 {
+    let (Some(current), Some(renew)) = (current, renew) else {
         return BUDGET_FLOOR;
     };
-    let Some(plan) = world.plan() else {
-        return BUDGET_FLOOR;
-    };
-    let interval = renewal_time(world.subject, current, plan.renew).duration_since(current.not_before);
+    let interval = renewal_time(subject, current, renew).duration_since(current.not_before);
     let renewals = 86_400 / interval.as_secs().max(1);
     BUDGET_FLOOR.max(renewals.saturating_mul(3))
 }

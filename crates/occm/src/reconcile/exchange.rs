@@ -389,11 +389,6 @@ impl Manager {
                     let go = self
                         .take_answer(subject, work, exchange, record, version, *answer)
                         .await?;
-                    self.observer.exchange(
-                        &exchange.plan.issuer,
-                        Reason::Issued,
-                        self.clock.now().duration_since(started),
-                    );
                     if let Some(go) = go {
                         return Ok(go);
                     }

@@ -77,6 +77,11 @@ impl Queue {
             .map(|(when, _)| *when)
     }
 
+    /// Subjects whose time has come.
+    pub fn due_by(&self, now: Timestamp) -> usize {
+        self.order.iter().take_while(|(when, _)| *when <= now).count()
+    }
+
     /// Subjects that wait.
     pub fn len(&self) -> usize {
         self.order.len()

@@ -10,7 +10,7 @@ use crate::cli::serve::{Serve, manager};
 use crate::cli::stop_signal;
 use crate::clock::Clock;
 use crate::model::object::ObjectKey;
-use crate::reconcile::manager::NoObserver;
+use crate::observe::{Calls, Observe, Standing};
 use crate::store::kube::{KubeSettings, KubeStore, Leadership, LeaseSettings};
 
 impl Serve {
@@ -25,10 +25,12 @@ impl Serve {
             Arc::new(KubeStore::new(&config, settings, Clock::system()).context("Kubernetes client")?);
         let lease = LeaseSettings::new(ObjectKey::new(&self.namespace, &self.lease), &self.holder());
         let (lease, leadership) = store.lease(lease);
+        let observe = Arc::new(observe(&store, &leadership));
+        self.tell(&observe).await?;
         let (give_back, given_back) = watch::channel(false);
         let holding = tokio::spawn(lease.run(given_back));
         let led = tokio::select! {
-            led = self.lead(store, leadership) => led,
+            led = self.lead(store, leadership, &observe) => led,
             () = stop_signal() => Ok(()),
         };
         tracing::info!("the manager stops");
@@ -39,7 +41,12 @@ impl Serve {
     }
 
     /// Runs a manager whenever the Lease is ours. What it knows is learnt anew each time.
-    async fn lead(&self, store: Arc<KubeStore>, leadership: Leadership) -> anyhow::Result<()> {
+    async fn lead(
+        &self,
+        store: Arc<KubeStore>,
+        leadership: Leadership,
+        observe: &Arc<Observe>,
+    ) -> anyhow::Result<()> {
         let mut leads = leadership.leads();
         loop {
             leads
@@ -53,8 +60,9 @@ impl Serve {
                 &self.holder(),
                 leadership.fence(),
                 self.openssl.clone(),
-                Arc::new(NoObserver),
+                observe.clone(),
             );
+            observe.at_work(&manager);
             let (stop, stopped) = watch::channel(false);
             let running = tokio::spawn(manager.run(stopped));
             let halted = Halt(stop);
@@ -66,6 +74,21 @@ impl Serve {
             tracing::warn!("the Lease is lost; this process waits");
         }
     }
+}
+
+/// What is told of this process: it leads while its fence is open, and is in touch while it hears of the Lease.
+fn observe(store: &Arc<KubeStore>, leadership: &Leadership) -> Observe {
+    let (fence, leadership, store) = (leadership.fence(), leadership.clone(), Arc::clone(store));
+    let standing = move || match fence() {
+        true => Standing::Leads,
+        false => Standing::Waits {
+            in_touch: leadership.in_touch(),
+        },
+    };
+    Observe::new(standing).with_calls(move || Calls {
+        sent: store.calls(),
+        dropped_events: store.dropped_events(),
+    })
 }
 
 /// Stops a manager when dropped.

@@ -33,6 +33,11 @@ impl Manager {
         answer: Answer,
     ) -> Result<Option<Go>, StoreError> {
         let now = self.clock.now();
+        let began = record.open.as_ref().map_or(now, |open| open.started_at);
+        let ended = |reason| {
+            self.observer
+                .exchange(&exchange.plan.issuer, reason, now.duration_since(began));
+        };
         let wanted = self.state().plan(subject).is_some();
         let enrolment = record
             .open
@@ -54,6 +59,7 @@ impl Manager {
                 }
                 self.keep(subject, work, exchange, record, version, &verified)
                     .await?;
+                ended(Reason::Issued);
                 let confirmed = work
                     .loaded
                     .as_ref()
@@ -70,14 +76,17 @@ impl Manager {
             }
             Ok(_) => {
                 let error = CmpError::settings("the object was deleted while the certificate was issued");
+                ended(Reason::Orphaned);
                 self.refuse(subject, work, exchange, record, version, &answer, error)
                     .await
                     .map(Some)
             }
-            Err(error) => self
-                .refuse(subject, work, exchange, record, version, &answer, error)
-                .await
-                .map(Some),
+            Err(error) => {
+                ended(reason_of(&error));
+                self.refuse(subject, work, exchange, record, version, &answer, error)
+                    .await
+                    .map(Some)
+            }
         }
     }
 

@@ -62,9 +62,17 @@ pub type Fence = Arc<dyn Fn() -> bool + Send + Sync>;
 pub struct Leadership {
     deadline: Arc<Mutex<Option<Instant>>>,
     leads: watch::Receiver<bool>,
+    heard: Arc<Mutex<Option<Instant>>>,
+    duration: Duration,
 }
 
 impl Leadership {
+    /// Whether the API server told of the Lease within its duration.
+    pub fn in_touch(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard.elapsed() < self.duration)
+    }
+
     /// The check before each write and each send.
     pub fn fence(&self) -> Fence {
         let deadline = Arc::clone(&self.deadline);
@@ -88,6 +96,8 @@ pub struct Lease {
     seen: Option<Seen>,
     deadline: Arc<Mutex<Option<Instant>>>,
     leads: watch::Sender<bool>,
+    /// When the API server last told of it.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The Lease as it was last seen.
@@ -117,7 +127,10 @@ impl Lease {
         let leadership = Leadership {
             deadline: Arc::clone(&deadline),
             leads: seen_leads,
+            heard: Arc::default(),
+            duration: settings.duration,
         };
+        let heard = Arc::clone(&leadership.heard);
         (
             Self {
                 api,
@@ -126,6 +139,7 @@ impl Lease {
                 seen: None,
                 deadline,
                 leads,
+                heard,
             },
             leadership,
         )
@@ -166,6 +180,9 @@ impl Lease {
         let began = Instant::now();
         let limit = self.settings.renew_deadline / 2;
         let outcome = tokio::time::timeout(limit, self.acquire_or_renew()).await;
+        if let Ok(Ok(_)) = outcome {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         match outcome {
             Ok(Ok(true)) => {
                 self.set_deadline(Some(began + self.settings.renew_deadline));
