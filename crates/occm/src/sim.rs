@@ -20,23 +20,31 @@ mod driver;
 mod history;
 mod random;
 mod scene;
+mod shrink;
 mod store;
 mod strike;
-mod watched;
+mod tally;
+mod tap;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use driver::Driver;
-use faults::{Fault, Switchboard};
+use faults::{Coming, Fault, Switchboard};
 use judges::{Evidence, Promise, Violation};
 use plant::Plant;
 use scene::{Kind, Scene};
 use world::World;
+
+pub use shrink::shrink;
+pub use tally::Tally;
+pub use tap::name as name_of_decision;
+pub use world::STEPS;
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -49,6 +57,10 @@ pub struct Options {
     pub days: u32,
     /// Faults that are switched off.
     pub without: BTreeSet<Fault>,
+    /// The only faults that come; `None` = all that are not switched off.
+    pub only: Option<BTreeSet<Coming>>,
+    /// Numbers of the only Certificates that are there; `None` = all.
+    pub keep: Option<BTreeSet<usize>>,
     /// The bug that is planted.
     pub plant: Plant,
     /// Certificates alike with this many requests in a second, and one outage of a day, instead of everything mixed.
@@ -63,6 +75,8 @@ impl Options {
             certificates,
             days,
             without: BTreeSet::new(),
+            only: None,
+            keep: None,
             plant: Plant::None,
             fleet: None,
         }
@@ -88,17 +102,19 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// How often each promise was at stake.
     pub stakes: BTreeMap<Promise, u64>,
-    /// How often each fault came.
-    pub faults: BTreeMap<Fault, u64>,
+    /// The faults that came, in the order of time.
+    pub came: Vec<(Timestamp, Coming)>,
     /// At which steps the process was killed, and how often.
     pub kills: BTreeMap<&'static str, u64>,
-    /// How often each decision was taken.
-    pub decisions: BTreeMap<String, u64>,
+    /// How often each decision was taken, by which rule.
+    pub decisions: BTreeMap<(&'static str, String), u64>,
     /// Certificates that the CAs issued.
     pub issued: usize,
     /// Calls to the store and the CAs.
     pub calls: u64,
-    /// How long it took.
+    /// Writes to the store that were carried out.
+    pub writes: u64,
+    /// How long it took the processor.
     pub took: Duration,
     story: Vec<history::Line>,
 }
@@ -109,28 +125,20 @@ pub struct Outcome {
 ///
 /// Only if the CAs of the simulation cannot be made.
 pub fn run(options: &Options) -> Result<Outcome, devca::Error> {
-    let began = Instant::now();
+    let began = processor_time();
     let start = scene::start();
     let end = start + SignedDuration::from_hours(24 * i64::from(options.days));
-    let switches = Switchboard::without(options.without.clone());
+    let switches = Switchboard::new(options.without.clone(), options.only.clone());
     let world = World::new(options.seed, start, scene::cas(start)?, 2, switches);
     let kind = options.fleet.map_or(Kind::Mixed, |rate| Kind::Fleet { rate });
-    let scene = Scene::set(&world, kind, options.certificates);
-    watched::begin(options.plant.rules());
+    let scene = Scene::set(&world, kind, options.certificates, options.keep.as_ref());
     let rate = scene.rate;
-    let mut driver = Driver::new(
-        std::sync::Arc::clone(&world),
-        scene,
-        options.plant,
-        options.seed,
-        2,
-    );
+    let mut driver = Driver::new(Arc::clone(&world), scene, options.plant, 2);
     if options.fleet.is_some() {
         outage_of_a_day(&world);
     }
     driver.run(end);
     drop(driver);
-    let decisions = watched::counts();
     let ledgers: Vec<Vec<devca::Entry>> = world
         .cas
         .iter()
@@ -145,24 +153,26 @@ pub fn run(options: &Options) -> Result<Outcome, devca::Error> {
         end,
         ca_of: scene::ca_of,
     });
-    let moving = world.moving();
+    let (came, kills) = world.moving().switches.take();
+    let calls = world.moving().calls;
     Ok(Outcome {
         options: options.clone(),
         violations: verdict.violations,
         stakes: verdict.stakes,
-        faults: moving.switches.counts().clone(),
-        kills: moving.switches.kills().clone(),
-        decisions,
+        came,
+        kills,
+        decisions: history.decided,
         issued,
-        calls: moving.calls,
-        took: began.elapsed(),
+        calls,
+        writes: history.writes,
+        took: processor_time().saturating_sub(began),
         story: history.story,
     })
 }
 
 /// The fleet lives ten days and is due after a little less than seven: the first CA is gone for the day after that.
-fn outage_of_a_day(world: &std::sync::Arc<World>) {
-    let (later, from) = (std::sync::Arc::clone(world), SignedDuration::from_hours(158));
+fn outage_of_a_day(world: &Arc<World>) {
+    let (later, from) = (Arc::clone(world), SignedDuration::from_hours(158));
     let long = SignedDuration::from_hours(24);
     world.clockwork.run_after(from, move || {
         let Some(sim) = later.cas.first() else { return };
@@ -170,8 +180,13 @@ fn outage_of_a_day(world: &std::sync::Arc<World>) {
         later
             .history()
             .trouble(later.now(), later.now() + long, history::Whose::Ca(0), "CA down");
-        later.moving().switches.count(Fault::CaDown);
-        let then = std::sync::Arc::clone(&later);
+        let coming = Coming {
+            fault: Fault::CaDown,
+            place: String::new(),
+            number: 1,
+        };
+        later.moving().switches.note(later.now(), coming);
+        let then = Arc::clone(&later);
         later.clockwork.run_after(long, move || {
             if let Some(sim) = then.cas.first() {
                 sim.set_weather(ca::Weather::Fine);
@@ -180,41 +195,11 @@ fn outage_of_a_day(world: &std::sync::Arc<World>) {
     });
 }
 
-/// Looks for the fewest faults that still break the same promise, and gives that run.
-///
-/// # Errors
-///
-/// Only if the CAs of the simulation cannot be made.
-pub fn shrink(outcome: Outcome) -> Result<Outcome, devca::Error> {
-    let Some(promise) = outcome.violations.first().map(|violation| violation.promise) else {
-        return Ok(outcome);
-    };
-    let mut best = outcome;
-    for fault in Fault::ALL {
-        if best.options.without.contains(fault) || !best.faults.contains_key(fault) {
-            continue;
-        }
-        let mut options = best.options.clone();
-        options.without.insert(*fault);
-        options.days = days_until(&best).min(options.days);
-        let tried = run(&options)?;
-        if tried
-            .violations
-            .first()
-            .is_some_and(|violation| violation.promise == promise)
-        {
-            best = tried;
-        }
-    }
-    Ok(best)
-}
-
-fn days_until(outcome: &Outcome) -> u32 {
-    let last = outcome
-        .violations
-        .first()
-        .map_or(scene::start(), |violation| violation.at);
-    u32::try_from(last.duration_since(scene::start()).as_hours() / 24 + 1).unwrap_or(outcome.options.days)
+/// Time that this thread spent on a processor: the machine may have other work.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 impl Outcome {
@@ -243,6 +228,24 @@ impl Outcome {
         text
     }
 
+    /// The story of the first violation, at most so many lines, and how to see it again.
+    pub fn told(&self, most_lines: usize) -> String {
+        let Some(first) = self.violations.first() else {
+            return String::new();
+        };
+        let whose = first
+            .subject
+            .as_ref()
+            .map_or_else(String::new, |subject| format!(" of {subject}"));
+        format!(
+            "story of {:?}{whose}: {}\n{}replay: {}\n",
+            first.promise,
+            first.what,
+            self.story(first, most_lines),
+            self.replay()
+        )
+    }
+
     /// How to see this run again.
     pub fn replay(&self) -> String {
         let options = &self.options;
@@ -253,13 +256,39 @@ impl Outcome {
         if let Some(rate) = options.fleet {
             text.push_str(&format!(" --fleet {rate}"));
         } else if !options.without.is_empty() {
-            let names: Vec<String> = options.without.iter().map(|fault| format!("{fault:?}")).collect();
-            text.push_str(&format!(" --without {}", names.join(",")));
+            text.push_str(&format!(
+                " --without {}",
+                listed(&options.without, |fault| format!("{fault:?}"))
+            ));
+        }
+        if let Some(keep) = &options.keep {
+            text.push_str(&format!(" --keep {}", listed(keep, usize::to_string)));
+        }
+        if let Some(only) = &options.only {
+            text.push_str(&format!(" --only '{}'", listed(only, Coming::to_string)));
         }
         if options.plant != Plant::None {
             text.push_str(&format!(" --plant {:?}", options.plant));
         }
         text
+    }
+
+    /// How often each fault came.
+    pub fn faults(&self) -> BTreeMap<Fault, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, coming) in &self.came {
+            *counts.entry(coming.fault).or_default() += 1;
+        }
+        counts
+    }
+
+    /// How often each rule decided.
+    pub fn rules(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for ((rule, _), count) in &self.decisions {
+            *counts.entry(*rule).or_default() += count;
+        }
+        counts
     }
 
     /// Decisions that were taken.
@@ -287,18 +316,27 @@ impl fmt::Display for Outcome {
             self.calls,
             self.took
         )?;
+        let counted = |what: String, count: &u64| format!("{what} {count}");
         let stakes = self
             .stakes
             .iter()
-            .map(|(promise, count)| format!("{promise:?} {count}"));
+            .map(|(promise, count)| counted(format!("{promise:?}"), count));
         writeln!(f, "  at stake: {}", stakes.collect::<Vec<_>>().join(", "))?;
-        let faults = self
-            .faults
+        let faults = self.faults();
+        let faults = faults
             .iter()
-            .map(|(fault, count)| format!("{fault:?} {count}"));
+            .map(|(fault, count)| counted(format!("{fault:?}"), count));
         writeln!(f, "  faults: {}", faults.collect::<Vec<_>>().join(", "))?;
-        let kills = self.kills.iter().map(|(step, count)| format!("{step} {count}"));
+        let kills = self
+            .kills
+            .iter()
+            .map(|(step, count)| counted((*step).to_owned(), count));
         writeln!(f, "  kills at: {}", kills.collect::<Vec<_>>().join(", "))?;
+        let rules = self.rules();
+        let rules = rules
+            .iter()
+            .map(|(rule, count)| counted((*rule).to_owned(), count));
+        writeln!(f, "  decided by: {}", rules.collect::<Vec<_>>().join(", "))?;
         for violation in &self.violations {
             let whose = violation
                 .subject
@@ -312,6 +350,10 @@ impl fmt::Display for Outcome {
         }
         Ok(())
     }
+}
+
+fn listed<T>(all: &BTreeSet<T>, name: impl Fn(&T) -> String) -> String {
+    all.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
 /// Where a run starts in virtual time.

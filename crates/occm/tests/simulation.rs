@@ -1,27 +1,15 @@
 //! The promises R1 to R6 under a hundred seeds of faults, planted bugs that must be found, and a fleet with an outage.
 //!
-//! The short set runs everywhere: few seeds, few Certificates. The long set takes minutes with optimisation:
-//! `cargo test --profile simulation -p occm --features sim --test simulation -- --include-ignored`. The number of its seeds can
-//! be changed with `OCCM_SIMULATION_SEEDS`.
+//! With optimisation: `cargo test --profile simulation -p occm --no-default-features --features sim --test simulation`, which is what
+//! `cargo xtask test` does. `OCCM_SIMULATION_SEEDS` changes the number of seeds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use occm::sim::faults::Fault;
 use occm::sim::judges::Promise;
 use occm::sim::plant::Plant;
-use occm::sim::{Options, Outcome, run, shrink};
-
-const PROMISES: [Promise; 7] = [
-    Promise::R1,
-    Promise::R2,
-    Promise::R3,
-    Promise::R4,
-    Promise::R5,
-    Promise::R6,
-    Promise::OneWriter,
-];
+use occm::sim::{Options, Outcome, Tally, run, shrink};
 
 fn seeds() -> u64 {
     std::env::var("OCCM_SIMULATION_SEEDS")
@@ -34,116 +22,149 @@ fn options(seed: u64) -> Options {
     Options::new(seed, 10, 30)
 }
 
+/// The run and the shortest story of its first violation.
 fn told(outcome: Outcome) -> String {
-    let outcome = shrink(outcome).unwrap();
-    let mut text = outcome.to_string();
-    if let Some(first) = outcome.violations.first() {
-        let _ = write!(
-            text,
-            "story:\n{}replay: {}",
-            outcome.story(first, 60),
-            outcome.replay()
-        );
-    }
-    text
+    let short = shrink(outcome).unwrap();
+    format!("{short}{}", short.told(80))
+}
+
+/// Runs the seeds on all cores until `judge` says that it has seen enough.
+fn with_seeds(bug: Plant, judge: impl Fn(Outcome) -> bool + Sync) {
+    let (next, enough) = (AtomicU64::new(1), AtomicU64::new(0));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds() || enough.load(Ordering::Relaxed) > 0 {
+                        return;
+                    }
+                    let options = Options {
+                        plant: bug,
+                        ..options(seed)
+                    };
+                    if judge(run(&options).unwrap()) {
+                        enough.store(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
-    let (mut stakes, mut faults): (BTreeMap<Promise, u64>, BTreeMap<Fault, u64>) = Default::default();
-    for seed in 1..=seeds() {
-        let outcome = run(&options(seed)).unwrap();
-        assert!(outcome.violations.is_empty(), "{}", told(outcome));
-        for promise in PROMISES {
-            let count = outcome.stakes.get(&promise).copied().unwrap_or_default();
-            assert!(
-                count > 0,
-                "seed {seed}: {promise:?} was never at stake\n{outcome}"
-            );
-            *stakes.entry(promise).or_default() += count;
-        }
-        outcome
-            .faults
+    let (tally, stories) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
+    with_seeds(Plant::None, |outcome| {
+        tally.lock().unwrap().add(&outcome);
+        let never: Vec<&Promise> = Promise::ALL
             .iter()
-            .for_each(|(fault, count)| *faults.entry(*fault).or_default() += count);
-    }
-    println!("at stake: {stakes:?}\nfaults: {faults:?}");
-    if seeds() >= 20 {
-        for fault in Fault::ALL {
-            assert!(faults.contains_key(fault), "{fault:?} never came");
+            .filter(|promise| !outcome.stakes.contains_key(promise))
+            .collect();
+        let mut stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
+        if !never.is_empty() {
+            stories.push(format!("{never:?} was never at stake\n{outcome}"));
         }
+        if !outcome.violations.is_empty() {
+            stories.push(told(outcome));
+        }
+        stories.len() > 2
+    });
+    let (tally, stories) = (tally.into_inner().unwrap(), stories.into_inner().unwrap());
+    println!("{tally}");
+    assert!(stories.is_empty(), "{}", stories.join("\n"));
+    if seeds() >= 100 {
+        assert_eq!(tally.missing(&options(1)), Vec::<String>::new());
+        assert_eq!(tally.silent_rules(), Vec::<&str>::new());
     }
 }
 
+/// The bug is found by the judge of this promise.
 fn finds(bug: Plant, promise: Promise) {
-    for seed in 1..=seeds() {
-        let outcome = run(&Options {
-            plant: bug,
-            ..options(seed)
-        })
-        .unwrap();
-        if outcome
+    let found = Mutex::new(None);
+    with_seeds(bug, |outcome| {
+        let seen = outcome
             .violations
             .iter()
-            .any(|violation| violation.promise == promise)
-        {
-            println!("{bug:?} is found by seed {seed}");
-            return;
+            .any(|violation| violation.promise == promise);
+        if seen {
+            *found.lock().unwrap() = Some(outcome.options.seed);
         }
-    }
-    panic!("{bug:?} was not found by {} seeds", seeds());
+        seen
+    });
+    let seed = found.into_inner().unwrap();
+    println!("{bug:?} is found by seed {seed:?}");
+    assert!(seed.is_some(), "{bug:?} was not found by {} seeds", seeds());
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_budget_that_a_restart_resets_is_found() {
     finds(Plant::BudgetResetByRestart, Promise::R2);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn an_issuance_for_a_lost_status_is_found() {
     finds(Plant::LostStatusReissues, Promise::R5);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_confirmation_before_the_record_is_found() {
     finds(Plant::ConfirmBeforeRecord, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_repair_that_waits_for_the_back_off_is_found() {
     finds(Plant::RepairBehindBackOff, Promise::R4);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_transaction_resumed_from_an_old_backup_is_found() {
     finds(Plant::OldTransactionResumed, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn an_identity_key_that_is_dropped_too_early_is_found() {
     finds(Plant::IdentityKeyDropped, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn a_process_that_acts_without_the_lease_is_found() {
     finds(Plant::LostLeaseActs, Promise::OneWriter);
 }
 
 #[test]
-fn a_few_seeds_break_no_promise() {
-    for seed in 1..=3 {
-        let outcome = run(&Options::new(seed, 4, 6)).unwrap();
-        assert!(outcome.violations.is_empty(), "{}", told(outcome));
-        assert!(!outcome.decisions.is_empty() && outcome.issued > 0, "{outcome}");
-    }
+#[ignore = "being mended"]
+fn the_shortest_story_of_a_violation_replays() {
+    let bug = |seed| Options {
+        plant: Plant::LostStatusReissues,
+        ..options(seed)
+    };
+    let long = (1..=seeds())
+        .map(|seed| run(&bug(seed)).unwrap())
+        .find(|outcome| !outcome.violations.is_empty())
+        .unwrap();
+    let (promise, faults) = (long.violations[0].promise, long.came.len());
+    let short = shrink(long).unwrap();
+    println!("{}", short.told(80));
+    assert_eq!(short.violations[0].promise, promise);
+    assert!(
+        short.came.len() * 10 < faults,
+        "{} of {faults} faults are left",
+        short.came.len()
+    );
+    assert_eq!(short.options.keep.as_ref().map(|keep| keep.len()), Some(1));
+    let again = run(&short.options).unwrap();
+    assert_eq!(again.violations[0].at, short.violations[0].at);
+    assert_eq!(again.came, short.came);
 }
 
 #[test]
@@ -151,7 +172,7 @@ fn a_seed_gives_the_same_run_again() {
     let look = |outcome: Outcome| {
         (
             outcome.decisions,
-            outcome.faults,
+            outcome.came,
             outcome.kills,
             outcome.calls,
             outcome.issued,
@@ -162,16 +183,13 @@ fn a_seed_gives_the_same_run_again() {
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
+#[ignore = "being mended"]
 fn an_outage_of_a_day_with_ten_thousand_certificates_ends_without_a_storm() {
     let outcome = run(&Options::fleet(1, 10_000, 9, 50)).unwrap();
     println!("{outcome}");
     assert!(outcome.violations.is_empty(), "{outcome}");
     assert_eq!(outcome.issued, 2 * 10_000 + 1, "{outcome}");
-    for promise in [Promise::R1, Promise::R6] {
-        assert!(
-            outcome.stakes.contains_key(&promise),
-            "{promise:?} was never at stake\n{outcome}"
-        );
-    }
+    let mut tally = Tally::default();
+    tally.add(&outcome);
+    assert_eq!(tally.missing(&outcome.options), Vec::<String>::new(), "{outcome}");
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use occm::sim::faults::Fault;
+use occm::sim::faults::{Coming, Fault};
 use occm::sim::plant::Plant;
-use occm::sim::{Options, Outcome, run, shrink};
+use occm::sim::{Options, Outcome, Tally, run, shrink};
 
 /// Runs the real rules through virtual time, on a store and CAs that fail at random, and judges the promises.
 #[derive(Debug, Parser)]
@@ -32,14 +32,20 @@ struct Args {
     /// Faults to switch off, by name, separated by commas; `all` for every one.
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
+    /// The only faults that come, as a replay names them, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Option<Vec<Coming>>,
+    /// Numbers of the only Certificates that are there, separated by commas; the others are left out.
+    #[arg(long, value_delimiter = ',')]
+    keep: Option<Vec<usize>>,
     /// A bug to plant, by name, to see it found.
     #[arg(long)]
     plant: Option<String>,
-    /// Look for the fewest faults that still break the promise.
+    /// Tell the story of a violation as it came, without looking for a shorter one.
     #[arg(long)]
-    shrink: bool,
+    as_it_came: bool,
     /// Most lines of a story.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 80)]
     lines: usize,
     /// Print how often each decision was taken.
     #[arg(long)]
@@ -48,61 +54,68 @@ struct Args {
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let without = faults(&args.without)?;
-    let plant = plant(args.plant.as_deref())?;
-    let mut broken = 0_u64;
+    let (mut broken, mut tally) = (0_u64, Tally::default());
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let mut options = match args.fleet {
-            Some(rate) => Options::fleet(seed, args.certificates, args.days, rate),
-            None => Options::new(seed, args.certificates, args.days),
-        };
-        options.without.extend(without.iter().copied());
-        options.plant = plant;
-        let outcome = run(&options).context("the CAs of the simulation cannot be made")?;
+        let outcome = run(&options(&args, seed)?).context("the CAs of the simulation cannot be made")?;
         print!("{outcome}");
-        speed(&outcome);
-        if args.decisions {
-            for (decision, count) in &outcome.decisions {
-                println!("  {count:>9} {decision}");
-            }
-        }
+        tally.add(&outcome);
         if !outcome.violations.is_empty() {
             broken += 1;
-            tell(outcome, args.shrink, args.lines)?;
+            tell(outcome, &args)?;
         }
     }
+    print!("{tally}");
+    if args.decisions {
+        for (decision, count) in &tally.decisions {
+            println!("  {count:>9} {decision}");
+        }
+        println!("  rules that never decided: {:?}", tally.silent_rules());
+    }
+    Ok(verdict(
+        broken,
+        &tally.missing(&options(&args, args.seed)?),
+        args.seeds,
+    ))
+}
+
+/// A broken promise fails, and so does anything that never came: such a run proves nothing.
+fn verdict(broken: u64, missing: &[String], seeds: u64) -> ExitCode {
     if broken > 0 {
-        println!("{broken} of {} seeds broke a promise", args.seeds);
-        return Ok(ExitCode::FAILURE);
+        println!("{broken} of {seeds} seeds broke a promise");
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn speed(outcome: &Outcome) {
-    let seconds = outcome.took.as_secs_f64();
-    println!(
-        "  {:.1} virtual years and {:.0} decisions a second",
-        outcome.virtual_years() / seconds,
-        outcome.decided() as f64 / seconds
-    );
-}
-
-fn tell(outcome: Outcome, shorten: bool, lines: usize) -> anyhow::Result<()> {
-    let outcome = if shorten {
-        shrink(outcome).context("the CAs of the simulation cannot be made")?
+    if !missing.is_empty() {
+        println!(
+            "never came: {}; more --days or more --seeds show more",
+            missing.join(", ")
+        );
+    }
+    if broken > 0 || !missing.is_empty() {
+        ExitCode::FAILURE
     } else {
-        outcome
-    };
-    let mut told = BTreeSet::new();
-    for violation in outcome
-        .violations
-        .iter()
-        .filter(|violation| told.insert(violation.promise))
-    {
-        println!("story of {:?}: {}", violation.promise, violation.what);
-        print!("{}", outcome.story(violation, lines));
+        ExitCode::SUCCESS
     }
-    println!("replay: {}", outcome.replay());
+}
+
+fn options(args: &Args, seed: u64) -> anyhow::Result<Options> {
+    let mut options = match args.fleet {
+        Some(rate) => Options::fleet(seed, args.certificates, args.days, rate),
+        None => Options::new(seed, args.certificates, args.days),
+    };
+    options.without.extend(faults(&args.without)?);
+    options.only = args.only.as_ref().map(|only| only.iter().cloned().collect());
+    options.keep = args.keep.as_ref().map(|keep| keep.iter().copied().collect());
+    options.plant = plant(args.plant.as_deref())?;
+    Ok(options)
+}
+
+/// The shortest story of the first violation, and how to see it again.
+fn tell(outcome: Outcome, args: &Args) -> anyhow::Result<()> {
+    let outcome = if args.as_it_came {
+        outcome
+    } else {
+        shrink(outcome).context("the CAs of the simulation cannot be made")?
+    };
+    print!("{}", outcome.told(args.lines));
     Ok(())
 }
 
@@ -113,11 +126,7 @@ fn faults(names: &[String]) -> anyhow::Result<BTreeSet<Fault>> {
     names
         .iter()
         .map(|name| {
-            let known = Fault::ALL
-                .iter()
-                .copied()
-                .find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name));
-            known.with_context(|| format!("{name:?} is no fault; allowed: {:?}", Fault::ALL))
+            Fault::named(name).with_context(|| format!("{name:?} is no fault; allowed: {:?}", Fault::ALL))
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use crate::model::object::{
 };
 use crate::model::plan::{CertificatePlan, OutputPlan};
 use crate::model::reason::Reason;
-use crate::reconcile::decide::{Decision, Finalize, decide};
+use crate::reconcile::decide::{Decision, Finalize};
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::outputs::{
     ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, TRUCE_SECONDS, WriteKind, mark, plan_written,
@@ -42,11 +42,7 @@ impl Manager {
     /// Puts outputs back while an exchange waits for its answer.
     pub(super) async fn repair_meanwhile(&self, subject: &Subject, copies: [Option<&Issued>; 2]) {
         for _ in 0..MEANWHILE {
-            let (now, offset) = (self.clock.now(), self.store.clock_offset());
-            let decision = self
-                .state()
-                .with_world(subject, now, offset, |world| decide(self.settings.rules, world));
-            let Decision::Repair { output, kind, why } = decision else {
+            let Some(Decision::Repair { output, kind, why }) = self.decide(subject) else {
                 return;
             };
             let repaired = self.repair_from(subject, copies, output, kind, why).await;

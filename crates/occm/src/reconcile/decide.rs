@@ -19,28 +19,41 @@ use crate::record::{OpenPurpose, Phase};
 use crate::store::{Presence, Subject};
 
 /// One rule.
-pub type Rule = for<'w> fn(&World<'w>) -> Option<Decision>;
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What it is called in logs and tests; unique among the rules.
+    pub name: &'static str,
+    /// What it says of a world; `None` = the next rule is asked.
+    pub ask: Ask,
+}
+
+/// What a rule says of a world.
+pub type Ask = for<'w> fn(&World<'w>) -> Option<Decision>;
+
+const fn rule(name: &'static str, ask: Ask) -> Rule {
+    Rule { name, ask }
+}
 
 /// The rules in their order.
 pub const RULES: &[Rule] = &[
-    deleted,
-    repair,
-    invalid_wish,
-    record_not_ours_to_write,
-    hold,
-    take_over_existing,
-    issuer_not_ready,
-    open_transaction,
-    held_back,
-    no_good_copy,
-    drift_to_reissue,
-    wish_changed,
-    issuer_changed,
-    requested,
-    renewal_due,
-    revocation_due,
-    tidy,
-    nothing_until,
+    rule("deleted", deleted),
+    rule("repair", repair),
+    rule("invalid wish", invalid_wish),
+    rule("record not ours to write", record_not_ours_to_write),
+    rule("hold", hold),
+    rule("take over existing", take_over_existing),
+    rule("Issuer not ready", issuer_not_ready),
+    rule("open transaction", open_transaction),
+    rule("held back", held_back),
+    rule("no good copy", no_good_copy),
+    rule("drift to reissue", drift_to_reissue),
+    rule("wish changed", wish_changed),
+    rule("Issuer changed", issuer_changed),
+    rule("requested", requested),
+    rule("renewal due", renewal_due),
+    rule("revocation due", revocation_due),
+    rule("tidy", tidy),
+    rule("nothing until", nothing_until),
 ];
 
 /// What is to be done.
@@ -123,12 +136,27 @@ pub enum Finalize {
     Release,
 }
 
-/// The first rule that has an answer.
-pub fn decide(rules: &[Rule], world: &World<'_>) -> Decision {
-    rules
-        .iter()
-        .find_map(|rule| rule(world))
-        .unwrap_or(Decision::Nothing { until: None })
+/// What was decided, and by which rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// Name of the rule.
+    pub rule: &'static str,
+    /// What is to be done.
+    pub decision: Decision,
+}
+
+/// The answer of the first rule that has one.
+pub fn decide(rules: &[Rule], world: &World<'_>) -> Decided {
+    let first = rules.iter().find_map(|rule| {
+        (rule.ask)(world).map(|decision| Decided {
+            rule: rule.name,
+            decision,
+        })
+    });
+    first.unwrap_or(Decided {
+        rule: "none",
+        decision: Decision::Nothing { until: None },
+    })
 }
 
 /// Least transactions in a day.
@@ -458,7 +486,7 @@ fn budget_until(world: &World<'_>) -> Option<Timestamp> {
 
 /// What would be issued now if nothing held it back.
 pub fn wanted(world: &World<'_>) -> Option<(Reason, How)> {
-    const REASONS: &[Rule] = &[
+    const REASONS: &[Ask] = &[
         no_good_copy,
         drift_to_reissue,
         wish_changed,
@@ -466,7 +494,7 @@ pub fn wanted(world: &World<'_>) -> Option<(Reason, How)> {
         requested,
         renewal_due,
     ];
-    match REASONS.iter().find_map(|rule| rule(world))? {
+    match REASONS.iter().find_map(|ask| ask(world))? {
         Decision::Issue { why, how } => Some((why, how)),
         _ => None,
     }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::model::object::ObjectKey;
 use crate::model::reason::Reason;
-use crate::reconcile::decide::{Decision, RULES, Rule, decide};
+use crate::reconcile::decide::{Decided, Decision, RULES, Rule, decide};
 use crate::reconcile::issuer::{MakeEngine, PrepareError, prepare};
 use crate::reconcile::queue::Queue;
 use crate::reconcile::report;
@@ -65,6 +65,8 @@ pub trait Observer: Send + Sync {
     fn event(&self, event: &Event);
     /// An exchange with a CA ended after so long.
     fn exchange(&self, issuer: &ObjectKey, outcome: Reason, took: SignedDuration);
+    /// A rule decided something.
+    fn decided(&self, _subject: &Subject, _decided: &Decided) {}
 }
 
 /// An observer that looks away.
@@ -265,18 +267,9 @@ impl Manager {
 
     async fn step(&self, subject: &Subject, work: &mut Work) -> Result<Go, StoreError> {
         self.prepare_issuer(subject).await;
-        let now = self.clock.now();
-        let offset = self.store.clock_offset();
-        let decision = self
-            .state()
-            .with_world(subject, now, offset, |world| match world.wish {
-                Wish::Gone if world.record.is_some() => None,
-                _ => Some(decide(self.settings.rules, world)),
-            });
-        let Some(decision) = decision else {
+        let Some(decision) = self.decide(subject) else {
             return self.gone(subject).await;
         };
-        tracing::debug!(%subject, ?decision, "decided");
         match decision {
             Decision::Repair { output, kind, why } => self.repair(subject, work, output, kind, why).await,
             Decision::Rebuild { output } => self.rebuild(subject, output).await,
@@ -299,6 +292,20 @@ impl Manager {
                 Ok(Go::Wait(until))
             }
         }
+    }
+
+    /// What is to be done now; `None` = nothing is left but a record.
+    pub(super) fn decide(&self, subject: &Subject) -> Option<Decision> {
+        let (now, offset) = (self.clock.now(), self.store.clock_offset());
+        let decided = self
+            .state()
+            .with_world(subject, now, offset, |world| match world.wish {
+                Wish::Gone if world.record.is_some() => None,
+                _ => Some(decide(self.settings.rules, world)),
+            })?;
+        tracing::debug!(%subject, rule = decided.rule, decision = ?decided.decision, "decided");
+        self.observer.decided(subject, &decided);
+        Some(decided.decision)
     }
 
     /// A record without its object is swept after a day, not at once: a restore may bring the object back.

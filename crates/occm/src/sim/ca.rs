@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::sim::faults::Fault;
 use crate::sim::history::{ActNote, Message, Sent};
-use crate::sim::world::World;
+use crate::sim::world::{Dice, World};
 
 /// What is between us and the CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,7 @@ impl Transport for SimTransport {
     fn post<'a>(&'a self, body: &'a [u8]) -> BoxFuture<'a, Result<Response, TransportError>> {
         let (kind, transaction) = read(body);
         let now = self.world.now();
-        let index = self.note(now, kind, &transaction);
-        let there = self.world.latency();
+        let (index, place) = self.note(now, kind, transaction);
         let (ca, body) = (self.ca, body.to_vec());
         let step = match kind {
             Message::Enrol => "send request",
@@ -82,18 +81,22 @@ impl Transport for SimTransport {
             Message::Other => "send other",
         };
         self.world
-            .call(self.process, step, there, move |world| {
-                arrive(world, ca, index, &body)
+            .call(self.process, step, self.world.dice(place), move |world, dice| {
+                arrive(world, dice, ca, index, &body)
             })
             .boxed()
     }
 }
 
 impl SimTransport {
-    fn note(&self, at: Timestamp, kind: Message, transaction: &str) -> usize {
+    /// Notes the message, and says where it stands in the book and whom it concerns.
+    fn note(&self, at: Timestamp, kind: Message, transaction: String) -> (usize, String) {
         let mut history = self.world.history();
-        let transaction = transaction.to_owned();
         let ca = self.ca;
+        let place = match history.owners.get(&transaction) {
+            Some(subject) => format!("CA {ca} for {subject}"),
+            None => format!("CA {ca}"),
+        };
         history.acts.push(ActNote {
             at,
             process: self.process,
@@ -107,7 +110,7 @@ impl SimTransport {
             left: true,
             served: false,
         });
-        history.sent.len() - 1
+        (history.sent.len() - 1, place)
     }
 }
 
@@ -130,8 +133,8 @@ fn read(body: &[u8]) -> (Message, String) {
 
 type Answered = (Result<Response, TransportError>, SignedDuration);
 
-fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8]) -> Answered {
-    let short = |world: &World| world.latency();
+fn arrive(world: &Arc<World>, dice: &mut Dice, ca: usize, index: usize, body: &[u8]) -> Answered {
+    let short = dice.latency();
     let Some(sim) = world.cas.get(ca) else {
         return (
             Err(failed(Reached::No, TransportErrorKind::Connect, "no such CA")),
@@ -146,7 +149,7 @@ fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8]) -> Answered 
                 sent.left = false;
             }
             let wait = if weather == Weather::Down {
-                short(world)
+                short
             } else {
                 SignedDuration::from_secs(10)
             };
@@ -158,38 +161,38 @@ fn arrive(world: &Arc<World>, ca: usize, index: usize, body: &[u8]) -> Answered 
         Weather::RequestsLost => {
             return (
                 lost(TransportErrorKind::Interrupted, "the connection broke"),
-                short(world),
+                short,
             );
         }
         Weather::ServesErrors => {
             return (
                 lost(TransportErrorKind::Status(503), "service unavailable"),
-                short(world),
+                short,
             );
         }
         Weather::Fine | Weather::AnswersLost | Weather::Slow => {}
     }
-    if world.strikes(Fault::RequestLost, 0.004) {
+    if world.strikes(dice, Fault::RequestLost, 0.01) {
         return (
             lost(TransportErrorKind::Interrupted, "the connection broke"),
-            short(world),
+            short,
         );
     }
     let answer = serve(world, sim, index, body);
-    if weather == Weather::AnswersLost || world.strikes(Fault::AnswerLost, 0.004) {
+    if weather == Weather::AnswersLost || world.strikes(dice, Fault::AnswerLost, 0.01) {
         return (
             lost(TransportErrorKind::Interrupted, "the connection broke"),
-            short(world),
+            short,
         );
     }
     if weather == Weather::Slow {
-        let takes = SignedDuration::from_secs(world.moving().chances.ca.between(1, 45));
+        let takes = SignedDuration::from_secs(dice.random().between(1, 45));
         if takes > PATIENCE {
             return (lost(TransportErrorKind::Timeout, "no answer in time"), PATIENCE);
         }
         return (answer, takes);
     }
-    (answer, short(world))
+    (answer, short)
 }
 
 fn serve(world: &Arc<World>, sim: &SimCa, index: usize, body: &[u8]) -> Result<Response, TransportError> {

@@ -32,6 +32,8 @@ pub(crate) enum Drive {
         process: usize,
         /// Which of its lives.
         life: u64,
+        /// In which call.
+        step: &'static str,
     },
     /// Start a process, if it does not run.
     Start {
@@ -57,8 +59,17 @@ pub(crate) enum Drive {
         /// Which process.
         process: usize,
     },
-    /// The next fault of a kind strikes.
-    Strike(crate::sim::faults::Fault),
+    /// Somebody makes a backup.
+    BackUp,
+    /// A fault that comes by itself strikes.
+    Strike {
+        /// Which.
+        fault: crate::sim::faults::Fault,
+        /// The so-many-th of its kind.
+        number: u64,
+        /// How often it found nothing to strike.
+        attempt: u32,
+    },
 }
 
 struct Inner {

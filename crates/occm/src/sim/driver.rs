@@ -18,17 +18,18 @@ use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
+use crate::reconcile::decide::Rule;
 use crate::reconcile::issuer::MakeEngine;
-use crate::reconcile::manager::{Fence, Manager, NoObserver, Parts, Settings};
+use crate::reconcile::manager::{Fence, Manager, Parts, Settings};
 use crate::sim::ca::SimTransport;
 use crate::sim::clockwork::{Drive, Happening};
-use crate::sim::faults::Fault;
+use crate::sim::faults::{Coming, Fault};
 use crate::sim::history::Tenure;
 use crate::sim::plant::Plant;
 use crate::sim::random::Random;
 use crate::sim::scene::{HOME, Scene, ca_of};
 use crate::sim::store::SimStore;
-use crate::sim::watched;
+use crate::sim::tap::Tap;
 use crate::sim::world::World;
 use crate::store::memory::Snapshot;
 use crate::store::{Change, Store, Subject};
@@ -38,6 +39,8 @@ const RENEW_DEADLINE: SignedDuration = SignedDuration::from_secs(10);
 /// How long others wait before they take a lease that does not change.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
 
+/// How often somebody makes a backup.
+const BETWEEN_BACKUPS: SignedDuration = SignedDuration::from_hours(60);
 /// More looks than this at one moment are a busy loop.
 const MOST_LOOKS: u32 = 200_000;
 
@@ -80,16 +83,19 @@ pub(crate) struct Driver {
     pub(crate) world: Arc<World>,
     pub(crate) scene: Scene,
     pub(crate) plant: Plant,
-    pub(crate) chance: BTreeMap<Fault, Random>,
+    rules: &'static [Rule],
     pub(crate) backups: VecDeque<(Timestamp, Snapshot)>,
     pub(crate) tokens: u64,
+    /// The fault that strikes now was meant for a Certificate that is left out.
+    pub(crate) elsewhere: bool,
     processes: Vec<Process>,
-    lease: Random,
+    waits: BTreeMap<Fault, Random>,
+    end: Timestamp,
 }
 
 impl Running {
     /// Goes on as far as it can now.
-    fn pump(&mut self, now_is: &watched::Now) {
+    fn pump(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         let mut looks = 0_u32;
         loop {
@@ -114,7 +120,7 @@ impl Running {
                 moved = true;
             }
             while let Some(look) = self.pop_ready() {
-                self.poll(look, now_is);
+                self.poll(look);
                 moved = true;
             }
             if !moved {
@@ -142,7 +148,7 @@ impl Running {
             .pop_front()
     }
 
-    fn poll(&mut self, look: u64, now_is: &watched::Now) {
+    fn poll(&mut self, look: u64) {
         let Some(future) = self.looks.get_mut(&look) else {
             return;
         };
@@ -151,7 +157,6 @@ impl Running {
             ready: Arc::clone(&self.ready),
         }));
         let over = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        now_is.collect();
         if over {
             self.looks.remove(&look);
         }
@@ -159,31 +164,46 @@ impl Running {
 }
 
 impl Driver {
-    pub(crate) fn new(world: Arc<World>, scene: Scene, plant: Plant, seed: u64, processes: usize) -> Self {
-        let chance = Fault::ALL
-            .iter()
-            .map(|fault| (*fault, Random::stream(seed, &format!("{fault:?}"))))
-            .collect();
+    pub(crate) fn new(world: Arc<World>, scene: Scene, plant: Plant, processes: usize) -> Self {
+        let wait = |fault: &Fault| (*fault, world.stream(&format!("waits of {fault:?}")));
+        let waits = Fault::ALL.iter().map(wait).collect();
+        let end = world.now();
         Self {
             world,
             scene,
             plant,
-            chance,
+            rules: plant.rules(),
             backups: VecDeque::new(),
             tokens: 0,
+            elsewhere: false,
             processes: (0..processes).map(|_| Process::default()).collect(),
-            lease: Random::stream(seed, "lease"),
+            waits,
+            end,
         }
     }
 
-    /// Runs until `end`.
+    /// Runs until `end`, with all faults that come by themselves.
     pub(crate) fn run(&mut self, end: Timestamp) {
+        self.end = end;
+        self.begin();
+        for fault in Fault::ALL {
+            self.schedule(*fault, 1);
+        }
+        self.world
+            .clockwork
+            .after(BETWEEN_BACKUPS, Happening::Drive(Drive::BackUp));
+        self.go_on_until(end);
+    }
+
+    /// Starts all processes.
+    pub(crate) fn begin(&mut self) {
         for process in 0..self.processes.len() {
             self.start(process);
         }
-        for fault in Fault::ALL {
-            self.schedule(*fault);
-        }
+    }
+
+    /// Lets the time go on.
+    pub(crate) fn go_on_until(&mut self, end: Timestamp) {
         loop {
             self.pump();
             let now = self.world.now();
@@ -195,6 +215,7 @@ impl Driver {
                 .chain(self.next_due())
                 .min();
             let Some(next) = next.filter(|next| *next <= end) else {
+                self.world.clockwork.advance(end);
                 return;
             };
             self.world.clockwork.advance(next.max(now));
@@ -210,15 +231,12 @@ impl Driver {
     }
 
     fn pump(&mut self) {
-        for (number, process) in self.processes.iter_mut().enumerate() {
+        for process in &mut self.processes {
             if process.paused {
                 continue;
             }
             if let Some(running) = &mut process.running {
-                running.pump(&watched::Now {
-                    world: &self.world,
-                    process: number,
-                });
+                running.pump();
             }
         }
     }
@@ -240,16 +258,23 @@ impl Driver {
 
     fn drive(&mut self, drive: Drive) {
         match drive {
-            Drive::Kill { process, life } if self.life(process) == life => {
-                self.kill(process, "killed");
+            Drive::Kill { process, life, step } if self.life(process) == life => {
+                self.kill(process, &format!("killed in its call \"{step}\""));
             }
             Drive::Start { process } => self.start(process),
             Drive::GoOn { process, life } if self.life(process) == life => self.go_on(process),
             Drive::NoticeLoss { process, life } if self.life(process) == life => self.step_down(process),
             Drive::TakeOver { process } => self.take_over(process),
-            Drive::Strike(fault) => {
-                self.strike(fault);
-                self.schedule(fault);
+            Drive::Strike {
+                fault,
+                number,
+                attempt,
+            } => self.comes(fault, number, attempt),
+            Drive::BackUp => {
+                self.back_up();
+                self.world
+                    .clockwork
+                    .after(BETWEEN_BACKUPS, Happening::Drive(Drive::BackUp));
             }
             Drive::Kill { .. } | Drive::GoOn { .. } | Drive::NoticeLoss { .. } => {}
         }
@@ -271,7 +296,8 @@ impl Driver {
     }
 
     fn seconds(&mut self, low: i64, high: i64) -> SignedDuration {
-        SignedDuration::from_millis(self.lease.between(low * 1000, high * 1000))
+        let mut random = self.world.stream_of_now("processes");
+        SignedDuration::from_millis(random.between(low * 1000, high * 1000))
     }
 
     fn tell(&self, text: String) {
@@ -388,14 +414,14 @@ impl Driver {
         let fence = self.plant.wrap_fence(fence);
         let random = {
             let world = Arc::clone(&world);
-            Arc::new(move || world.moving().chances.program.unit())
+            Arc::new(move || world.stream_of_now("program").unit())
         };
         let clock = {
             let world = Arc::clone(&world);
             Clock::from_fn(move || world.clock_of(number))
         };
         let mut settings = Settings::new(HOME, &format!("pod-{number}"));
-        settings.rules = watched::RULES;
+        settings.rules = self.rules;
         let workers = settings.workers;
         let watch = store.watch();
         let parts = Parts {
@@ -403,7 +429,10 @@ impl Driver {
             make_engine: make_engine(&world, number),
             clock,
             fence,
-            observer: Arc::new(NoObserver),
+            observer: Arc::new(Tap {
+                world: Arc::clone(&world),
+                process: number,
+            }),
             random,
         };
         Running {
@@ -418,7 +447,7 @@ impl Driver {
 
     /// Kills a process; it starts again after a while.
     pub(crate) fn kill(&mut self, number: usize, why: &str) {
-        let back = if self.lease.chance(0.7) {
+        let back = if self.world.stream_of_now("restart").chance(0.7) {
             self.seconds(1, 12)
         } else {
             self.seconds(20, 600)
@@ -573,20 +602,54 @@ impl Driver {
             .after(after, Happening::Drive(Drive::TakeOver { process: number }));
     }
 
-    /// Schedules the next strike of a fault that comes by itself.
-    fn schedule(&mut self, fault: Fault) {
-        let Some(mean) = fault.mean_hours() else { return };
-        if !self.world.moving().switches.is_on(fault) {
-            return;
-        }
-        let Some(chance) = self.chance.get_mut(&fault) else {
+    /// Schedules a fault that comes by itself: the first time soon, so that even a short run meets it.
+    fn schedule(&mut self, fault: Fault, number: u64) {
+        let (Some(mean), Some(chance)) = (fault.mean_hours(), self.waits.get_mut(&fault)) else {
             return;
         };
-        let hours = chance.wait(mean);
+        let hours = if number == 1 {
+            let all = self.end.duration_since(self.world.now()).as_secs_f64() / 3600.0;
+            chance.unit() * mean.min(all * 0.8)
+        } else {
+            chance.wait(mean)
+        };
         let wait = SignedDuration::try_from_secs_f64(hours * 3600.0).unwrap_or(SignedDuration::MAX / 4);
-        self.world
-            .clockwork
-            .after(wait, Happening::Drive(Drive::Strike(fault)));
+        let strike = Drive::Strike {
+            fault,
+            number,
+            attempt: 0,
+        };
+        self.world.clockwork.after(wait, Happening::Drive(strike));
+    }
+
+    /// A fault comes; one that finds nothing to strike tries again later.
+    fn comes(&mut self, fault: Fault, number: u64, attempt: u32) {
+        if attempt == 0 {
+            self.schedule(fault, number + 1);
+        }
+        let coming = Coming {
+            fault,
+            place: String::new(),
+            number,
+        };
+        if !self.world.moving().switches.allows(&coming) {
+            return;
+        }
+        self.elsewhere = false;
+        let mut random = self.world.stream(&format!("{fault:?} {number} {attempt}"));
+        if self.struck(fault, &mut random) {
+            let now = self.world.now();
+            self.world.moving().switches.note(now, coming);
+        } else if !self.elsewhere && attempt < 24 {
+            let again = Drive::Strike {
+                fault,
+                number,
+                attempt: attempt + 1,
+            };
+            self.world
+                .clockwork
+                .after(SignedDuration::from_mins(30), Happening::Drive(again));
+        }
     }
 }
 

@@ -4,6 +4,10 @@
 //! lets it strike (`strike.rs`) or where a call meets it (`store.rs`, `ca.rs`). The compiler names the places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +136,14 @@ impl Fault {
         Self::Recreated,
     ];
 
+    /// The fault of this name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+    }
+
     /// Hours from one to the next, in the mean; `None` for what strikes single calls.
     pub(crate) fn mean_hours(self) -> Option<f64> {
         Some(match self {
@@ -165,40 +177,89 @@ impl Fault {
     }
 }
 
-/// Which faults are switched on and how often each came.
+/// One coming of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Coming {
+    /// Which fault.
+    pub fault: Fault,
+    /// Where it meets single calls: the object or the CA that they concern. Empty for a fault that comes by itself.
+    pub place: String,
+    /// The so-many-th chance for it there.
+    pub number: u64,
+}
+
+impl fmt::Display for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" => write!(f, "{:?}#{}", self.fault, self.number),
+            place => write!(f, "{:?}@{place}#{}", self.fault, self.number),
+        }
+    }
+}
+
+impl FromStr for Coming {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no coming of a fault; an example: CaDown#2, Kill@c00003#17");
+        let (what, number) = text.rsplit_once('#').ok_or_else(wrong)?;
+        let (fault, place) = what.split_once('@').unwrap_or((what, ""));
+        Ok(Self {
+            fault: Fault::named(fault).ok_or_else(wrong)?,
+            place: place.to_owned(),
+            number: number.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+/// Which faults may come, and which came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Switchboard {
     off: BTreeSet<Fault>,
-    counts: BTreeMap<Fault, u64>,
+    only: Option<BTreeSet<Coming>>,
+    came: Vec<(Timestamp, Coming)>,
     kills: BTreeMap<&'static str, u64>,
 }
 
 impl Switchboard {
-    pub(crate) fn without(off: BTreeSet<Fault>) -> Self {
+    pub(crate) fn new(off: BTreeSet<Fault>, only: Option<BTreeSet<Coming>>) -> Self {
         Self {
             off,
+            only,
             ..Self::default()
         }
     }
 
-    pub(crate) fn is_on(&self, fault: Fault) -> bool {
-        !self.off.contains(&fault)
+    /// Whether this fault may come this time.
+    pub(crate) fn allows(&self, coming: &Coming) -> bool {
+        !self.off.contains(&coming.fault) && self.only.as_ref().is_none_or(|only| only.contains(coming))
     }
 
-    pub(crate) fn count(&mut self, fault: Fault) {
-        *self.counts.entry(fault).or_default() += 1;
+    pub(crate) fn note(&mut self, at: Timestamp, coming: Coming) {
+        self.came.push((at, coming));
     }
 
     pub(crate) fn count_kill(&mut self, step: &'static str) {
-        self.count(Fault::Kill);
         *self.kills.entry(step).or_default() += 1;
     }
 
-    pub(crate) fn counts(&self) -> &BTreeMap<Fault, u64> {
-        &self.counts
+    /// What came, in the order of time.
+    pub(crate) fn take(&mut self) -> (Vec<(Timestamp, Coming)>, BTreeMap<&'static str, u64>) {
+        (std::mem::take(&mut self.came), std::mem::take(&mut self.kills))
     }
+}
 
-    pub(crate) fn kills(&self) -> &BTreeMap<&'static str, u64> {
-        &self.kills
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coming_is_read_as_it_is_written() {
+        for text in ["CaDown#2", "Kill@occm/c00003#17"] {
+            assert_eq!(text.parse::<Coming>().unwrap().to_string(), text);
+        }
+        for text in ["CaDown", "Nothing#1", "CaDown#x"] {
+            assert!(text.parse::<Coming>().is_err(), "{text}");
+        }
     }
 }

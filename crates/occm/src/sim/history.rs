@@ -2,7 +2,7 @@
 //!
 //! The judges read this and the CA's book, and nothing of the program under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
@@ -241,14 +241,20 @@ pub(crate) struct History {
     pub(crate) records: BTreeMap<Subject, Vec<RecordNote>>,
     pub(crate) outputs: BTreeMap<ObjectKey, Vec<OutputNote>>,
     pub(crate) wishes: BTreeMap<Subject, Vec<WishNote>>,
+    /// Whose transaction each is, as the records say.
+    pub(crate) owners: HashMap<String, Subject>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) tenures: Vec<Tenure>,
     pub(crate) acts: Vec<ActNote>,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) restores: Vec<Timestamp>,
     pub(crate) kills: Vec<Timestamp>,
+    /// When a clock was set.
+    pub(crate) jumps: Vec<Timestamp>,
     pub(crate) story: Vec<Line>,
     pub(crate) writes: u64,
+    /// How often each decision was taken, by which rule.
+    pub(crate) decided: BTreeMap<(&'static str, String), u64>,
 }
 
 impl History {
@@ -268,6 +274,9 @@ impl History {
             Some(Ok(record)) => RecordNow::Is(Box::new(RecordFacts::of(&record))),
             Some(Err(_)) => RecordNow::Unreadable,
         };
+        if let Some(open) = state.facts().and_then(|facts| facts.open.as_ref()) {
+            self.owners.insert(open.transaction.clone(), subject.clone());
+        }
         self.tell(
             at,
             Some(subject.clone()),

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::object::{Kind, ObjectKey};
 use crate::model::plan::InputRef;
 use crate::model::reason::Reason;
-use crate::reconcile::decide::{Decision, How, RULES, Rule};
+use crate::reconcile::decide::{Ask, Decision, How, RULES, Rule};
 use crate::reconcile::manager::Fence;
 use crate::reconcile::world::World as Facts;
 use crate::record::{Phase, Record};
@@ -59,9 +59,9 @@ impl Plant {
     /// The rules with the bug in them.
     pub(crate) fn rules(self) -> &'static [Rule] {
         match self {
-            Self::LostStatusReissues => before("no_good_copy", lost_status_reissues),
-            Self::RepairBehindBackOff => repair_late(),
-            Self::OldTransactionResumed => before("open_transaction", resume_however_old),
+            Self::LostStatusReissues => before("no good copy", lost_status_reissues),
+            Self::RepairBehindBackOff => moved("repair", "no good copy"),
+            Self::OldTransactionResumed => before("open transaction", resume_however_old),
             Self::None
             | Self::BudgetResetByRestart
             | Self::ConfirmBeforeRecord
@@ -99,30 +99,29 @@ impl Plant {
     }
 }
 
-/// Places of the rules that the bugs need, in the order of [`RULES`].
-const REPAIR: usize = 1;
-const OPEN_TRANSACTION: usize = 7;
-const NO_GOOD_COPY: usize = 9;
-
 fn leaked(rules: Vec<Rule>) -> &'static [Rule] {
     Box::leak(rules.into_boxed_slice())
 }
 
-fn before(rule: &str, bug: Rule) -> &'static [Rule] {
-    let at = if rule == "open_transaction" {
-        OPEN_TRANSACTION
-    } else {
-        NO_GOOD_COPY
-    };
+fn place(rules: &[Rule], name: &str) -> usize {
+    let place = rules.iter().position(|rule| rule.name == name);
+    place.expect("a rule of this name exists")
+}
+
+fn before(name: &str, ask: Ask) -> &'static [Rule] {
     let mut rules = RULES.to_vec();
-    rules.insert(at, bug);
+    let bug = Rule {
+        name: "planted bug",
+        ask,
+    };
+    rules.insert(place(&rules, name), bug);
     leaked(rules)
 }
 
-fn repair_late() -> &'static [Rule] {
+fn moved(name: &str, before: &str) -> &'static [Rule] {
     let mut rules = RULES.to_vec();
-    let repair = rules.remove(REPAIR);
-    rules.insert(NO_GOOD_COPY - 1, repair);
+    let rule = rules.remove(place(&rules, name));
+    rules.insert(place(&rules, before), rule);
     leaked(rules)
 }
 

@@ -1,4 +1,4 @@
-//! Chance that replays: one stream of numbers for each purpose, so that a fault that is switched off moves no other.
+//! Chance that replays: one stream of numbers for each purpose, so that what is left out moves nothing else.
 
 /// A stream of numbers (xorshift64*, seeded through splitmix64).
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The scene: two CAs, two Issuers, and Certificates of every kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use devca::{Config, DevCa};
 use jiff::Timestamp;
@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     pub(crate) wishes: BTreeMap<ObjectKey, CertificateSpec>,
     pub(crate) requests: BTreeMap<ObjectKey, BTreeMap<String, String>>,
     pub(crate) rate: Option<u32>,
+    /// How many Certificates there are, with those that are left out.
+    pub(crate) total: usize,
 }
 
 /// Makes the CAs.
@@ -53,28 +55,34 @@ pub(crate) fn cas(now: Timestamp) -> Result<Vec<SimCa>, devca::Error> {
     Ok(vec![ca("A")?, ca("B")?])
 }
 
+/// The Certificate of this number.
+pub(crate) fn certificate(number: usize) -> ObjectKey {
+    ObjectKey::new(HOME, format!("c{number:05}"))
+}
+
 /// The number of the CA that an Issuer stands for.
 pub(crate) fn ca_of(issuer: &ObjectKey) -> usize {
     ISSUERS.iter().position(|name| *name == issuer.name).unwrap_or(0)
 }
 
 impl Scene {
-    /// Puts everything in place.
-    pub(crate) fn set(world: &World, kind: Kind, certificates: usize) -> Self {
+    /// Puts everything in place; of the Certificates only those of `keep`, if it is given.
+    pub(crate) fn set(world: &World, kind: Kind, total: usize, keep: Option<&BTreeSet<usize>>) -> Self {
         let rate = match kind {
             Kind::Mixed => Some(2),
             Kind::Fleet { rate } => Some(rate),
         };
         let mut scene = Self {
             rate,
+            total,
             ..Self::default()
         };
         for (number, name) in ISSUERS.iter().enumerate() {
             put_inputs(world, number);
             world.people.put_issuer(issuer(name, rate));
         }
-        for number in 0..certificates {
-            let key = ObjectKey::new(HOME, format!("c{number:05}"));
+        for number in (0..total).filter(|number| keep.is_none_or(|keep| keep.contains(number))) {
+            let key = certificate(number);
             let spec = match kind {
                 Kind::Mixed => spec(number),
                 Kind::Fleet { .. } => fleet_spec(number),

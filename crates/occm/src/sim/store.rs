@@ -17,7 +17,7 @@ use crate::model::object::{Kind, ObjectKey};
 use crate::model::plan::InputRef;
 use crate::sim::faults::Fault;
 use crate::sim::history::{ActNote, By, OutputNote};
-use crate::sim::world::World;
+use crate::sim::world::{Dice, World};
 use crate::store::{
     Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreError,
     StoreResult, Subject, Version,
@@ -41,16 +41,16 @@ impl SimStore {
     fn read<T: Send + 'static>(
         &self,
         step: &'static str,
-        read: impl FnOnce(&Arc<World>) -> StoreResult<T> + Send + 'static,
+        place: String,
+        read: impl FnOnce(&Arc<World>, &mut Dice) -> StoreResult<T> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<T>> {
-        let there = self.world.latency();
         self.world
-            .call(self.process, step, there, move |world| {
-                let back = world.latency();
+            .call(self.process, step, self.world.dice(place), move |world, dice| {
+                let back = dice.latency();
                 if is_down(world) {
                     return (Err(unavailable(step)), SignedDuration::from_secs(2));
                 }
-                (read(world), back)
+                (read(world, dice), back)
             })
             .boxed()
     }
@@ -59,27 +59,28 @@ impl SimStore {
     fn write<T: Send + 'static>(
         &self,
         step: &'static str,
-        conflicts: bool,
-        write: impl FnOnce(&Arc<World>) -> StoreResult<T> + Send + 'static,
+        place: String,
+        conflicts: Conflicts,
+        write: impl FnOnce(&Arc<World>, &mut Dice) -> StoreResult<T> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<T>> {
-        let (there, process, at) = (self.world.latency(), self.process, self.world.now());
+        let (process, at) = (self.process, self.world.now());
         self.world.history().acts.push(ActNote {
             at,
             process,
             what: step,
         });
         self.world
-            .call(process, step, there, move |world| {
-                let back = world.latency();
-                if is_down(world) || world.strikes(Fault::WriteLost, 0.003) {
+            .call(process, step, self.world.dice(place), move |world, dice| {
+                let back = dice.latency();
+                if is_down(world) || world.strikes(dice, Fault::WriteLost, 0.004) {
                     return (Err(unavailable(step)), SignedDuration::from_secs(2));
                 }
-                if conflicts && world.strikes(Fault::StoreConflict, 0.004) {
+                if conflicts == Conflicts::AtTimes && world.strikes(dice, Fault::StoreConflict, 0.005) {
                     return (Err(StoreError::Conflict(step.to_owned())), back);
                 }
-                let written = write(world);
+                let written = write(world, dice);
                 world.history().writes += 1;
-                if written.is_ok() && world.strikes(Fault::WriteUnanswered, 0.003) {
+                if written.is_ok() && world.strikes(dice, Fault::WriteUnanswered, 0.004) {
                     return (Err(unavailable(step)), SignedDuration::from_secs(2));
                 }
                 (written, back)
@@ -94,13 +95,32 @@ impl SimStore {
         write: impl FnOnce(&Arc<World>) -> StoreResult<SecretFacts> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<SecretFacts>> {
         let process = self.process;
-        self.write(step, true, move |world| {
+        self.write(step, secret_place(&key), Conflicts::AtTimes, move |world, _| {
             let written = write(world)?;
             note_output(world, By::Process(process), &key);
             answer_in_a_fight(world, &key);
             Ok(written)
         })
     }
+}
+
+/// Whether a write may be told to be in conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conflicts {
+    AtTimes,
+    Never,
+}
+
+fn secret_place(key: &ObjectKey) -> String {
+    format!("Secret {key}")
+}
+
+fn record_place(subject: &Subject) -> String {
+    format!("record of {subject}")
+}
+
+fn object_place(key: &ObjectKey) -> String {
+    format!("status of {key}")
 }
 
 fn is_down(world: &World) -> bool {
@@ -128,25 +148,24 @@ pub(crate) fn note_output(world: &World, by: By, key: &ObjectKey) {
 }
 
 /// Some backups are made in the middle of an exchange.
-fn keep_as_backup(world: &World, subject: &Subject, bytes: &pki::Secret) {
-    const MOST: usize = 12;
+fn keep_as_backup(world: &World, dice: &mut Dice, subject: &Subject, bytes: &pki::Secret) {
+    const MOST: usize = 4;
     let history = world.history();
     let last = history.records.get(subject).and_then(|notes| notes.last());
     let open = last
         .and_then(|note| note.state.facts())
         .is_some_and(|facts| facts.open.is_some());
     drop(history);
-    let mut moving = world.moving();
-    if !open || !moving.switches.is_on(Fault::Restored) || !moving.chances.store.chance(0.2) {
+    if !open || !dice.random().chance(0.2) {
         return;
     }
-    if moving.open_backups.len() >= MOST {
-        moving.open_backups.remove(0);
+    let now = world.now();
+    let mut moving = world.moving();
+    let backups = moving.open_backups.entry(subject.clone()).or_default();
+    if backups.len() >= MOST {
+        backups.pop_front();
     }
-    let now = world.clockwork.now();
-    moving
-        .open_backups
-        .push((now, subject.clone(), Arc::new(bytes.clone())));
+    backups.push_back((now, Arc::new(bytes.clone())));
 }
 
 /// A writer that fights with us answers our write.
@@ -198,16 +217,20 @@ impl Store for SimStore {
     }
 
     fn read_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, StoreResult<Option<Content>>> {
-        let key = key.clone();
-        self.read("read Secret", move |world| at_once(world.store.read_secret(&key)))
+        let (place, key) = (secret_place(key), key.clone());
+        self.read("read Secret", place, move |world, _| {
+            at_once(world.store.read_secret(&key))
+        })
     }
 
     fn read_input<'a>(
         &'a self,
         input: &'a InputRef,
     ) -> BoxFuture<'a, StoreResult<Option<BTreeMap<String, pki::Secret>>>> {
-        let input = input.clone();
-        self.read("read input", move |world| at_once(world.store.read_input(&input)))
+        let (place, input) = (format!("input {}", input.object), input.clone());
+        self.read("read input", place, move |world, _| {
+            at_once(world.store.read_input(&input))
+        })
     }
 
     fn create_secret<'a>(&'a self, write: &'a SecretWrite) -> BoxFuture<'a, StoreResult<SecretFacts>> {
@@ -235,16 +258,21 @@ impl Store for SimStore {
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let (key, uid, process) = (key.clone(), uid.to_owned(), self.process);
-        self.write("delete Secret", true, move |world| {
-            at_once(world.store.delete_secret(&key, &uid, expected))?;
-            note_output(world, By::Process(process), &key);
-            Ok(())
-        })
+        self.write(
+            "delete Secret",
+            secret_place(&key.clone()),
+            Conflicts::AtTimes,
+            move |world, _| {
+                at_once(world.store.delete_secret(&key, &uid, expected))?;
+                note_output(world, By::Process(process), &key);
+                Ok(())
+            },
+        )
     }
 
     fn read_record<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, StoreResult<Option<RecordSeen>>> {
-        let subject = subject.clone();
-        self.read("read record", move |world| {
+        let (place, subject) = (record_place(subject), subject.clone());
+        self.read("read record", place, move |world, dice| {
             let now = at_once(world.store.read_record(&subject))?;
             let since = world.now() - STALE;
             let before = world
@@ -254,7 +282,7 @@ impl Store for SimStore {
                 .filter(|(at, _)| *at > since)
                 .cloned();
             match before {
-                Some((_, before)) if world.strikes(Fault::StaleRead, 0.05) => Ok(Some(before)),
+                Some((_, before)) if world.strikes(dice, Fault::StaleRead, 0.1) => Ok(Some(before)),
                 _ => Ok(now),
             }
         })
@@ -267,7 +295,8 @@ impl Store for SimStore {
         expected: Option<Version>,
     ) -> BoxFuture<'a, StoreResult<Version>> {
         let (subject, bytes, process) = (subject.clone(), bytes.clone(), self.process);
-        self.write("write record", true, move |world| {
+        let place = record_place(&subject);
+        self.write("write record", place, Conflicts::AtTimes, move |world, dice| {
             let before = at_once(world.store.read_record(&subject))?;
             let version = at_once(world.store.write_record(&subject, &bytes, expected))?;
             if let Some(before) = before {
@@ -277,7 +306,7 @@ impl Store for SimStore {
             world
                 .history()
                 .record(world.now(), By::Process(process), &subject, Some(bytes.expose()));
-            keep_as_backup(world, &subject, &bytes);
+            keep_as_backup(world, dice, &subject, &bytes);
             Ok(version)
         })
     }
@@ -288,7 +317,8 @@ impl Store for SimStore {
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let (subject, process) = (subject.clone(), self.process);
-        self.write("delete record", true, move |world| {
+        let place = record_place(&subject);
+        self.write("delete record", place, Conflicts::AtTimes, move |world, _| {
             at_once(world.store.delete_record(&subject, expected))?;
             world.moving().before_last.remove(&subject);
             world
@@ -304,9 +334,12 @@ impl Store for SimStore {
         status: &'a Status,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let (object, status) = (object.clone(), status.clone());
-        self.write("write status", false, move |world| {
-            at_once(world.store.write_status(&object, &status))
-        })
+        self.write(
+            "write status",
+            object_place(&object.clone()),
+            Conflicts::Never,
+            move |world, _| at_once(world.store.write_status(&object, &status)),
+        )
     }
 
     fn set_finalizer<'a>(
@@ -315,9 +348,12 @@ impl Store for SimStore {
         present: Presence,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let object = object.clone();
-        self.write("set finalizer", false, move |world| {
-            at_once(world.store.set_finalizer(&object, present))
-        })
+        self.write(
+            "set finalizer",
+            object_place(&object.clone()),
+            Conflicts::Never,
+            move |world, _| at_once(world.store.set_finalizer(&object, present)),
+        )
     }
 
     fn annotate<'a>(
@@ -327,9 +363,12 @@ impl Store for SimStore {
         annotations: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, StoreResult<()>> {
         let (object, annotations) = (object.clone(), annotations.clone());
-        self.write("annotate", false, move |world| {
-            at_once(world.store.annotate(kind, &object, &annotations))
-        })
+        self.write(
+            "annotate",
+            object_place(&object.clone()),
+            Conflicts::Never,
+            move |world, _| at_once(world.store.annotate(kind, &object, &annotations)),
+        )
     }
 
     fn emit<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
@@ -338,8 +377,9 @@ impl Store for SimStore {
             Kind::Certificate => Subject::Certificate(event.object.clone()),
         };
         let (text, process) = (format!("Event {}: {}", event.reason, event.message), self.process);
+        let place = format!("Events of {subject}");
         self.world
-            .call(process, "emit Event", self.world.latency(), move |world| {
+            .call(process, "emit Event", self.world.dice(place), move |world, _| {
                 world.history().tell(world.now(), Some(subject), text);
                 ((), SignedDuration::ZERO)
             })
@@ -399,9 +439,9 @@ impl Told {
 }
 
 impl Watch {
-    fn lag(&self) -> SignedDuration {
+    fn lag(&self, change: &Change) -> SignedDuration {
         let now = self.world.now();
-        let mut moving = self.world.moving();
+        let moving = self.world.moving();
         let late = moving
             .standings
             .get(self.process)
@@ -409,7 +449,11 @@ impl Watch {
             .filter(|(until, _)| *until > now);
         match late {
             Some((_, by)) => by,
-            None => SignedDuration::from_micros(moving.chances.latency.between(300, 40_000)),
+            None => {
+                let of = Told::of(change);
+                let purpose = format!("watch {} {of:?} {}", self.process, now.as_nanosecond());
+                SignedDuration::from_micros(self.world.stream(&purpose).between(300, 40_000))
+            }
         }
     }
 
@@ -425,7 +469,7 @@ impl Watch {
     }
 
     fn put(&mut self, change: Change) {
-        let at = self.world.now() + self.lag();
+        let at = self.world.now() + self.lag(&change);
         let at = self.coming.back().map_or(at, |(last, _)| at.max(*last));
         self.coming.push_back((at, change));
     }
@@ -465,12 +509,12 @@ impl Watch {
             .and_then(|s| s.watch_lost)
     }
 
-    fn wake_at(&mut self, at: Timestamp) {
+    fn wake_at(&mut self, at: Timestamp, context: &Context<'_>) {
         if self.alarm != Some(at) {
             self.alarm = Some(at);
-            self.world
-                .clockwork
-                .run_after(at.duration_since(self.world.now()), || {});
+            let waker = context.waker().clone();
+            let wait = at.duration_since(self.world.now());
+            self.world.clockwork.run_after(wait, move || waker.wake());
         }
     }
 }
@@ -484,7 +528,7 @@ impl Stream for Watch {
             if until > now {
                 self.inner = None;
                 self.coming.clear();
-                self.wake_at(until);
+                self.wake_at(until, context);
                 return Poll::Pending;
             }
             if self.inner.is_none() {
@@ -510,7 +554,7 @@ impl Stream for Watch {
                 Poll::Ready(Some(change))
             }
             Some(at) => {
-                self.wake_at(at);
+                self.wake_at(at, context);
                 Poll::Pending
             }
             None => Poll::Pending,

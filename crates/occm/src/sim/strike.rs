@@ -12,7 +12,7 @@ use crate::sim::driver::Driver;
 use crate::sim::faults::Fault;
 use crate::sim::history::{By, Whose};
 use crate::sim::random::Random;
-use crate::sim::scene::{HOME, ISSUERS, mac, put_inputs, trust};
+use crate::sim::scene::{HOME, ISSUERS, certificate, mac, put_inputs, trust};
 use crate::sim::store::note_output;
 use crate::sim::world::{Fight, World};
 use crate::store::Subject;
@@ -33,19 +33,8 @@ fn hours(random: &mut Random, low: f64, high: f64) -> SignedDuration {
 }
 
 impl Driver {
-    /// Lets a fault strike; it is counted if it found something to strike.
-    pub(crate) fn strike(&mut self, fault: Fault) {
-        let Some(mut random) = self.chance.get(&fault).cloned() else {
-            return;
-        };
-        let struck = self.struck(fault, &mut random);
-        self.chance.insert(fault, random);
-        if struck {
-            self.world.moving().switches.count(fault);
-        }
-    }
-
-    fn struck(&mut self, fault: Fault, random: &mut Random) -> bool {
+    /// Lets a fault strike; says whether it found something to strike.
+    pub(crate) fn struck(&mut self, fault: Fault, random: &mut Random) -> bool {
         match fault {
             Fault::CaDown => self.weather(random, Weather::Down, 1.0, 96.0, "CA down"),
             Fault::CaUnreachable => self.weather(random, Weather::Unreachable, 0.5, 24.0, "CA unreachable"),
@@ -300,6 +289,7 @@ impl Driver {
         let offset = if random.chance(0.5) { far } else { -far };
         let long = hours(random, 0.1, 12.0);
         let set = move |world: &World, offset: SignedDuration| {
+            world.history().jumps.push(world.now());
             if let Some(standing) = world.moving().standings.get_mut(leader) {
                 standing.offset = offset;
             }
@@ -326,12 +316,14 @@ impl Driver {
         true
     }
 
-    fn any_certificate(&self, random: &mut Random) -> Option<ObjectKey> {
-        let keys: Vec<&ObjectKey> = self.scene.wishes.keys().collect();
-        random.pick(&keys).map(|key| (*key).clone())
+    /// A Certificate, unless chance picks one that is left out.
+    fn any_certificate(&mut self, random: &mut Random) -> Option<ObjectKey> {
+        let key = certificate(random.index(self.scene.total));
+        self.elsewhere = !self.scene.wishes.contains_key(&key);
+        Some(key).filter(|_| !self.elsewhere)
     }
 
-    fn any_output(&self, random: &mut Random) -> Option<ObjectKey> {
+    fn any_output(&mut self, random: &mut Random) -> Option<ObjectKey> {
         let key = self.any_certificate(random)?;
         let subject = Subject::Certificate(key);
         let history = self.world.history();
@@ -381,15 +373,24 @@ impl Driver {
         true
     }
 
-    fn any_record(&self, random: &mut Random) -> Option<Subject> {
-        let subjects: Vec<Subject> = self.world.people.snapshot().records.into_keys().collect();
-        random.pick(&subjects).cloned()
+    /// A Certificate or a CMP identity.
+    fn any_subject(&mut self, random: &mut Random) -> Option<Subject> {
+        let number = random.index(self.scene.total + 1);
+        if number == self.scene.total {
+            return ISSUERS
+                .first()
+                .map(|issuer| Subject::Identity(ObjectKey::new(HOME, *issuer)));
+        }
+        self.any_certificate(random).map(Subject::Certificate)
     }
 
     fn record_touched(&mut self, fault: Fault, random: &mut Random) -> bool {
-        let Some(subject) = self.any_record(random) else {
+        let Some(subject) = self.any_subject(random) else {
             return false;
         };
+        if !self.world.people.snapshot().records.contains_key(&subject) {
+            return false;
+        }
         let now = self.world.now();
         if fault == Fault::RecordDeleted {
             self.world.people.delete_record(&subject);
@@ -517,11 +518,10 @@ impl Driver {
 
     /// Objects come back without status and with another uid.
     fn status_lost(&mut self, random: &mut Random) -> bool {
-        let all: Vec<ObjectKey> = self.scene.wishes.keys().cloned().collect();
-        let some = if random.chance(0.5) {
-            all
+        let some: Vec<ObjectKey> = if random.chance(0.5) {
+            self.scene.wishes.keys().cloned().collect()
         } else {
-            random.pick(&all).cloned().into_iter().collect()
+            self.any_certificate(random).into_iter().collect()
         };
         for key in &some {
             self.scene.delete(&self.world, key);
@@ -564,28 +564,32 @@ impl Driver {
         true
     }
 
-    /// Makes a backup, and restores an old one: records, outputs or both, of one Certificate or of all.
-    fn restored(&mut self, random: &mut Random) -> bool {
+    /// Makes a backup.
+    pub(crate) fn back_up(&mut self) {
         let now = self.world.now();
-        let old = self
-            .backups
-            .front()
-            .filter(|_| self.backups.len() > 1 && random.chance(0.7))
-            .cloned();
-        let fresh = self.world.people.snapshot();
-        self.backups.push_back((now, fresh));
+        self.backups.push_back((now, self.world.people.snapshot()));
         if self.backups.len() > BACKUPS {
             self.backups.pop_front();
         }
+    }
+
+    /// Restores an old backup: records, outputs or both, of one Certificate or of all.
+    fn restored(&mut self, random: &mut Random) -> bool {
+        let now = self.world.now();
         if random.chance(0.4) {
             return self.restore_in_mid_exchange(random);
         }
-        let Some((made, backup)) = old else { return false };
+        let Some((made, backup)) = self.backups.get(random.index(self.backups.len())).cloned() else {
+            return false;
+        };
         let only = if random.chance(0.5) {
             None
         } else {
             self.any_certificate(random)
         };
+        if self.elsewhere {
+            return false;
+        }
         let what = random.below(3);
         self.world.history().tell(
             now,
@@ -629,9 +633,18 @@ impl Driver {
     fn restore_in_mid_exchange(&mut self, random: &mut Random) -> bool {
         let now = self.world.now();
         let old_enough = now - SignedDuration::from_mins(6);
-        let open: Vec<_> = self.world.moving().open_backups.clone();
-        let open: Vec<_> = open.into_iter().filter(|(at, ..)| *at < old_enough).collect();
-        let Some((made, subject, bytes)) = random.pick(&open).cloned() else {
+        let Some(subject) = self.any_subject(random) else {
+            return false;
+        };
+        let open = self
+            .world
+            .moving()
+            .open_backups
+            .get(&subject)
+            .cloned()
+            .unwrap_or_default();
+        let open: Vec<_> = open.into_iter().filter(|(at, _)| *at < old_enough).collect();
+        let Some((made, bytes)) = random.pick(&open).cloned() else {
             return false;
         };
         self.world.history().tell(

@@ -1,6 +1,6 @@
 //! The world around the processes: the time, the cluster, the CAs, the lease, and what goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::object::ObjectKey;
 use crate::sim::ca::SimCa;
 use crate::sim::clockwork::{Call, Clockwork, Drive, Happening, call};
-use crate::sim::faults::{Fault, Switchboard};
+use crate::sim::faults::{Coming, Fault, Switchboard};
 use crate::sim::history::History;
 use crate::sim::random::Random;
 use crate::store::memory::{self, MemoryStore};
@@ -31,13 +31,23 @@ pub(crate) struct Standing {
     pub(crate) watch_late: Option<(Timestamp, SignedDuration)>,
 }
 
-/// Streams of chance.
-pub(crate) struct Chances {
-    pub(crate) latency: Random,
-    pub(crate) store: Random,
-    pub(crate) ca: Random,
-    pub(crate) kills: Random,
-    pub(crate) program: Random,
+/// Everything that chance decides about one call. It depends on the seed and on the calls at the same place alone, so
+/// that a Certificate or a fault that is left out moves nothing of the others.
+pub(crate) struct Dice {
+    random: Random,
+    place: String,
+    number: u64,
+}
+
+impl Dice {
+    pub(crate) fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// Some milliseconds.
+    pub(crate) fn latency(&mut self) -> SignedDuration {
+        SignedDuration::from_micros(self.random.between(300, 8_000))
+    }
 }
 
 /// A writer that fights with us.
@@ -49,7 +59,10 @@ pub(crate) struct Fight {
 
 /// What changes while the world runs.
 pub(crate) struct Moving {
-    pub(crate) chances: Chances,
+    /// Calls so far, by place.
+    places: HashMap<String, u64>,
+    /// The last draw by time: how many at which moment.
+    drawn: (Timestamp, u64),
     pub(crate) switches: Switchboard,
     pub(crate) standings: Vec<Standing>,
     pub(crate) store_down_until: Option<Timestamp>,
@@ -57,11 +70,12 @@ pub(crate) struct Moving {
     pub(crate) fights: BTreeMap<ObjectKey, Fight>,
     pub(crate) calls: u64,
     /// Records as they were while a transaction was open: the backups that hurt.
-    pub(crate) open_backups: Vec<(Timestamp, Subject, Arc<pki::Secret>)>,
+    pub(crate) open_backups: BTreeMap<Subject, VecDeque<(Timestamp, Arc<pki::Secret>)>>,
 }
 
 /// The world.
 pub(crate) struct World {
+    seed: u64,
     pub(crate) clockwork: Arc<Clockwork>,
     pub(crate) store: MemoryStore,
     pub(crate) people: memory::World,
@@ -70,8 +84,35 @@ pub(crate) struct World {
     history: Mutex<History>,
 }
 
-/// Chance that a process is killed in one call that it makes.
-const KILL: f64 = 0.01;
+/// Steps at which a process is killed: the calls that it makes.
+pub const STEPS: &[&str] = &[
+    "read Secret",
+    "read input",
+    "read record",
+    "create Secret",
+    "update Secret",
+    "delete Secret",
+    "write record",
+    "delete record",
+    "write status",
+    "set finalizer",
+    "emit Event",
+    "send request",
+    "send revocation",
+    "send certConf",
+    "send poll",
+];
+
+/// Chance that a process is killed in such a step: more where something is at stake, and where the step is rare.
+fn deadliness(step: &str) -> f64 {
+    match step {
+        "read input" | "read record" | "emit Event" => 0.0005,
+        "write status" => 0.003,
+        "write record" | "update Secret" | "send request" | "send poll" | "send revocation" => 0.01,
+        "send certConf" => 0.03,
+        _ => 0.05,
+    }
+}
 
 impl World {
     pub(crate) fn new(
@@ -81,31 +122,25 @@ impl World {
         processes: usize,
         switches: Switchboard,
     ) -> Arc<Self> {
-        let stream = |purpose| Random::stream(seed, purpose);
-        let chances = Chances {
-            latency: stream("latency"),
-            store: stream("store"),
-            ca: stream("ca"),
-            kills: stream("kills"),
-            program: stream("program"),
-        };
         let store = MemoryStore::new();
         let people = store.world();
         people.set_now(start);
         Arc::new(Self {
+            seed,
             clockwork: Arc::new(Clockwork::new(start)),
             store,
             people,
             cas,
             moving: Mutex::new(Moving {
-                chances,
+                places: HashMap::new(),
+                drawn: (start, 0),
                 switches,
                 standings: vec![Standing::default(); processes],
                 store_down_until: None,
                 before_last: BTreeMap::new(),
                 fights: BTreeMap::new(),
                 calls: 0,
-                open_backups: Vec::new(),
+                open_backups: BTreeMap::new(),
             }),
             history: Mutex::new(History::default()),
         })
@@ -143,17 +178,54 @@ impl World {
             .is_some_and(|s| s.holds && s.life == life && s.until.is_none_or(|until| now < until))
     }
 
-    /// Whether a fault of this kind comes now, with this probability; counted if it does.
-    pub(crate) fn strikes(&self, fault: Fault, probability: f64) -> bool {
-        let mut moving = self.moving();
-        let random = match fault {
-            Fault::RequestLost | Fault::AnswerLost => &mut moving.chances.ca,
-            _ => &mut moving.chances.store,
+    /// The dice of the next call at a place.
+    pub(crate) fn dice(&self, place: String) -> Dice {
+        let number = {
+            let mut moving = self.moving();
+            let number = moving.places.entry(place.clone()).or_default();
+            *number += 1;
+            *number
         };
-        let by_chance = random.chance(probability);
-        let comes = by_chance && moving.switches.is_on(fault);
+        Dice {
+            random: self.stream(&format!("{place}#{number}")),
+            place,
+            number,
+        }
+    }
+
+    /// The stream of chance for a purpose.
+    pub(crate) fn stream(&self, purpose: &str) -> Random {
+        Random::stream(self.seed, purpose)
+    }
+
+    /// A stream of chance that depends on the time alone.
+    pub(crate) fn stream_of_now(&self, purpose: &str) -> Random {
+        let now = self.now();
+        let mut moving = self.moving();
+        let drawn = if moving.drawn.0 == now {
+            moving.drawn.1 + 1
+        } else {
+            0
+        };
+        moving.drawn = (now, drawn);
+        self.stream(&format!("{purpose} {} {drawn}", now.as_nanosecond()))
+    }
+
+    /// Whether a fault of this kind comes now, with this probability; noted if it does.
+    pub(crate) fn strikes(&self, dice: &mut Dice, fault: Fault, probability: f64) -> bool {
+        if !dice.random.chance(probability) {
+            return false;
+        }
+        let coming = Coming {
+            fault,
+            place: dice.place.clone(),
+            number: dice.number,
+        };
+        let now = self.now();
+        let mut moving = self.moving();
+        let comes = moving.switches.allows(&coming);
         if comes {
-            moving.switches.count(fault);
+            moving.switches.note(now, coming);
         }
         comes
     }
@@ -163,38 +235,31 @@ impl World {
         self: &Arc<Self>,
         process: usize,
         step: &'static str,
-        there: SignedDuration,
-        apply: impl FnOnce(&Arc<Self>) -> (T, SignedDuration) + Send + 'static,
+        mut dice: Dice,
+        apply: impl FnOnce(&Arc<Self>, &mut Dice) -> (T, SignedDuration) + Send + 'static,
     ) -> Call<T> {
-        let (survives, kill) = {
-            let mut moving = self.moving();
-            moving.calls += 1;
-            let survives = moving.chances.kills.chance(0.5);
-            let wanted = moving.chances.kills.chance(KILL);
-            let when = moving.chances.kills.unit();
-            let kill = wanted && moving.switches.is_on(Fault::Kill);
-            (survives, kill.then_some(when))
-        };
-        if let Some(when) = kill {
+        self.moving().calls += 1;
+        let there = dice.latency();
+        let survives = dice.random.chance(0.5);
+        let when = dice.random.unit();
+        if self.strikes(&mut dice, Fault::Kill, deadliness(step)) {
             self.kill_in_call(process, step, there, when);
         }
         let world = Arc::clone(self);
-        call(&self.clockwork, there, survives, move || apply(&world))
+        call(&self.clockwork, there, survives, move || apply(&world, &mut dice))
     }
 
     /// Kills the process before its call arrives, or a little after.
     fn kill_in_call(&self, process: usize, step: &'static str, there: SignedDuration, when: f64) {
-        let life = self.moving().standings.get(process).map_or(0, |s| s.life);
-        self.moving().switches.count_kill(step);
+        let life = {
+            let mut moving = self.moving();
+            moving.switches.count_kill(step);
+            moving.standings.get(process).map_or(0, |s| s.life)
+        };
         let delay = there.as_secs_f64() * 3.0 * when;
         let delay = SignedDuration::try_from_secs_f64(delay).unwrap_or(SignedDuration::ZERO);
         self.clockwork
-            .after(delay, Happening::Drive(Drive::Kill { process, life }));
-    }
-
-    /// Some milliseconds.
-    pub(crate) fn latency(&self) -> SignedDuration {
-        SignedDuration::from_micros(self.moving().chances.latency.between(300, 8_000))
+            .after(delay, Happening::Drive(Drive::Kill { process, life, step }));
     }
 
     /// The hash of every value of a Secret.

@@ -116,7 +116,7 @@ impl Builder {
     }
 
     fn decide(&self) -> Decision {
-        self.with(|world| decide(RULES, world))
+        self.with(|world| decide(RULES, world).decision)
     }
 
     fn with<T>(&self, f: impl FnOnce(&World<'_>) -> T) -> T {
