@@ -14,6 +14,7 @@ mod revoke;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cmp::{
     Class, CmpError, Context, Credentials, Enrolment, EnrolmentKind, ErrorKind, Outcome, Request, Stage,
@@ -33,32 +34,57 @@ use crate::reconcile::decide::How;
 use crate::reconcile::exchange::credentials::{open_signer, signer};
 use crate::reconcile::issuer::ReadyToUse;
 use crate::reconcile::manager::{Go, Manager, Work};
-use crate::reconcile::pace::{Rank, Wait};
+use crate::reconcile::pace::{Pace, Rank, Wait};
 use crate::record::{FailureClass, Issued, Open, OpenPurpose, Phase, Record, StoredKey};
 use crate::store::{Seen, Severity, StoreError, Subject, Version};
 
-/// A turn at the CA; ends when dropped.
-struct Turn<'m> {
+/// How long somebody stands in line for a turn before it looks by itself.
+const LOOK_FROM_THE_LINE: SignedDuration = SignedDuration::from_mins(5);
+
+/// A turn at the CA with a slot for one message at a time; ends when dropped.
+pub(super) struct Turn<'m> {
     manager: &'m Manager,
     issuer: ObjectKey,
+    /// Slots that are held for messages that have not left yet: one or none.
+    held: AtomicUsize,
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let woken = self
-            .manager
-            .state()
-            .issuers
-            .get_mut(&self.issuer)
-            .and_then(|entry| entry.pace.end());
-        if let Some(subject) = woken {
-            self.manager.wake(subject);
+impl Turn<'_> {
+    fn pace<T>(&self, ask: impl FnOnce(&mut Pace, Timestamp) -> T) -> Option<T> {
+        let now = self.manager.clock.now();
+        let mut state = self.manager.state();
+        let pace = &mut state.issuers.get_mut(&self.issuer)?.pace;
+        Some(ask(pace, now))
+    }
+
+    /// Whether the next message may leave: a slot is held, or there is one.
+    pub(super) fn has_slot(&self) -> bool {
+        if self.held.load(Ordering::Relaxed) == 0 && self.pace(Pace::again) == Some(true) {
+            self.held.store(1, Ordering::Relaxed);
+        }
+        self.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// The message of the held slot leaves now.
+    pub(super) fn sent(&self) {
+        if self.held.swap(0, Ordering::Relaxed) > 0 {
+            self.pace(Pace::sent);
+            self.manager.call_next(&self.issuer);
         }
     }
 }
 
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let unused = self.held.load(Ordering::Relaxed);
+        self.pace(|pace, _| pace.end(unused));
+        self.manager.call_next(&self.issuer);
+    }
+}
+
 /// Everything of an exchange that does not change while it goes on.
-pub(super) struct Exchange {
+pub(super) struct Exchange<'m> {
+    turn: Turn<'m>,
     plan: Arc<CertificatePlan>,
     ready: Arc<ReadyToUse>,
     credentials: Arc<Credentials>,
@@ -67,7 +93,7 @@ pub(super) struct Exchange {
     repeats: bool,
 }
 
-impl Exchange {
+impl Exchange<'_> {
     pub(super) fn context(&self, now: Timestamp) -> Context<'_> {
         Context {
             credentials: &self.credentials,
@@ -90,10 +116,9 @@ impl Manager {
         let Some((plan, ready)) = self.parts(subject) else {
             return Ok(Go::Wait(None));
         };
-        let _turn = match self.turn(subject, &plan.issuer) {
+        let turn = match self.turn(subject, &plan.issuer) {
             Ok(turn) => turn,
-            Err(Wait::Turn) => return Ok(Go::Wait(None)),
-            Err(Wait::Until(until)) => return Ok(Go::Wait(Some(until))),
+            Err(wait) => return Ok(self.wait_for(wait)),
         };
         let (expected, record) = self.record_to_extend(subject, work).await?;
         if record
@@ -108,7 +133,9 @@ impl Manager {
             Ok(key) => key,
             Err(error) => return self.fail_to_begin(subject, work, record, expected, &error).await,
         };
-        let begun = self.begin(subject, &plan, &ready, &record, key, how).await?;
+        let begun = self
+            .begin(subject, (turn, &plan, &ready), &record, key, how)
+            .await?;
         let (exchange, transaction) = match begun {
             Ok(begun) => begun,
             Err(error) => return self.fail_to_begin(subject, work, record, expected, &error).await,
@@ -150,10 +177,9 @@ impl Manager {
         let Some((plan, ready)) = self.parts(subject) else {
             return Ok(Go::Wait(None));
         };
-        let _turn = match self.turn(subject, &plan.issuer) {
+        let turn = match self.turn(subject, &plan.issuer) {
             Ok(turn) => turn,
-            Err(Wait::Turn) => return Ok(Go::Wait(None)),
-            Err(Wait::Until(until)) => return Ok(Go::Wait(Some(until))),
+            Err(wait) => return Ok(self.wait_for(wait)),
         };
         let (version, record) = self.load(subject, work).await?;
         let (version, mut record) = (*version, record.clone());
@@ -169,6 +195,7 @@ impl Manager {
             return self.abandon(subject, work, Reason::PossibleOrphan, true).await;
         };
         let exchange = Exchange {
+            turn,
             plan,
             ready,
             credentials,
@@ -230,23 +257,71 @@ impl Manager {
     fn turn(&self, subject: &Subject, issuer: &ObjectKey) -> Result<Turn<'_>, Wait> {
         let now = self.clock.now();
         let mut state = self.state();
-        let not_after = state
-            .records
-            .get(subject)
-            .and_then(|record| record.current.as_ref())
-            .map_or(i64::MIN / 2, |current| current.not_after.as_second());
-        let rank = match subject {
-            Subject::Identity(_) => Rank(i64::MIN),
-            Subject::Certificate(_) => Rank(not_after),
+        let record = state.records.get(subject);
+        let rank = match (subject, record.and_then(|record| record.current.as_ref())) {
+            (Subject::Identity(_), _) => Rank(i64::MIN),
+            // What is begun is brought to its end first: a confirmation has a time limit.
+            _ if record.is_some_and(|record| record.open.is_some()) => Rank(i64::MIN + 1),
+            (Subject::Certificate(_), None) => Rank(i64::MIN / 2),
+            (Subject::Certificate(_), Some(current)) => Rank(current.not_after.as_second()),
         };
         let Some(entry) = state.issuers.get_mut(issuer) else {
             return Err(Wait::Turn);
         };
-        entry.pace.begin(subject, rank, now)?;
+        let begun = entry.pace.begin(subject, rank, now);
+        drop(state);
+        if let Err(wait) = begun {
+            self.call_next(issuer);
+            return Err(wait);
+        }
         Ok(Turn {
             manager: self,
             issuer: issuer.clone(),
+            held: AtomicUsize::new(1),
         })
+    }
+
+    /// Whoever has no turn stands in line and is called; it looks by itself once in a while all the same.
+    fn wait_for(&self, wait: Wait) -> Go {
+        let until = match wait {
+            Wait::Turn => self.clock.now() + LOOK_FROM_THE_LINE,
+            Wait::Until(until) => until,
+        };
+        Go::Wait(Some(until))
+    }
+
+    /// Calls those whose turn it is at a CA.
+    pub(super) fn call_next(&self, issuer: &ObjectKey) {
+        let now = self.clock.now();
+        let called = {
+            let mut state = self.state();
+            let Some(entry) = state.issuers.get_mut(issuer) else {
+                return;
+            };
+            let called = entry.pace.call(now);
+            for (subject, _) in &called {
+                state.called.insert(subject.clone(), issuer.clone());
+            }
+            called
+        };
+        for (subject, at) in called {
+            self.wake_at(subject, at);
+        }
+    }
+
+    /// A look is over: if the subject was called and took no turn, the next one is called.
+    pub(super) fn pass_turn(&self, subject: &Subject) {
+        let issuer = {
+            let mut state = self.state();
+            let Some(issuer) = state.called.remove(subject) else {
+                return;
+            };
+            if let Some(entry) = state.issuers.get_mut(&issuer) {
+                entry.pace.passed(subject);
+            }
+            issuer
+        };
+        self.call_next(&issuer);
     }
 
     /// The record to add a transaction to: the one there is, or a first one.
@@ -300,15 +375,14 @@ impl Manager {
     }
 
     /// Makes the transaction; nothing is sent.
-    async fn begin(
-        &self,
+    async fn begin<'m>(
+        &'m self,
         subject: &Subject,
-        plan: &Arc<CertificatePlan>,
-        ready: &Arc<ReadyToUse>,
+        (turn, plan, ready): (Turn<'m>, &Arc<CertificatePlan>, &Arc<ReadyToUse>),
         record: &Record,
         key: PrivateKey,
         how: How,
-    ) -> Result<Result<(Exchange, Transaction), CmpError>, StoreError> {
+    ) -> Result<Result<(Exchange<'m>, Transaction), CmpError>, StoreError> {
         let (kind, credentials) = match how {
             How::Update => self.update_parts(subject, ready, record).await?,
             How::Enrol => {
@@ -332,6 +406,7 @@ impl Manager {
             profile: ready.plan.profile.clone(),
         };
         let exchange = Exchange {
+            turn,
             plan: Arc::clone(plan),
             ready: Arc::clone(ready),
             credentials,
@@ -345,9 +420,18 @@ impl Manager {
     }
 
     /// Sends and takes answers until the exchange ends, waits or fails.
-    async fn drive(&self, subject: &Subject, work: &mut Work, exchange: &Exchange) -> Result<Go, StoreError> {
+    async fn drive(
+        &self,
+        subject: &Subject,
+        work: &mut Work,
+        exchange: &Exchange<'_>,
+    ) -> Result<Go, StoreError> {
         let started = self.clock.now();
         loop {
+            if !exchange.turn.has_slot() {
+                // The record says how to go on, in a turn of its own.
+                return Ok(Go::On);
+            }
             let Some((version, mut record)) = work.loaded.take() else {
                 return Ok(Go::On);
             };
@@ -416,13 +500,14 @@ impl Manager {
     async fn send(
         &self,
         subject: &Subject,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         transaction: &mut Transaction,
         copies: [Option<&Issued>; 2],
     ) -> Result<Step, CmpError> {
         let changed = Arc::new(Notify::new());
         self.state().memory(subject).changed = Some(Arc::clone(&changed));
         let context = exchange.context(self.clock.now());
+        exchange.turn.sent();
         let mut answer = exchange.ready.engine.exchange(transaction, &context);
         let step = loop {
             match select(answer, pin!(changed.notified())).await {

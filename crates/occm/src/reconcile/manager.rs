@@ -233,6 +233,7 @@ impl Manager {
     /// Looks at a subject until nothing is left to be done now.
     pub async fn look(&self, subject: &Subject) {
         let next = self.steps(subject).await;
+        self.pass_turn(subject);
         let mut queue = self.queue();
         queue.done(subject);
         if let Some(next) = next {
@@ -468,9 +469,9 @@ impl Manager {
         }
     }
 
-    /// Wants a look at a subject now.
-    pub(super) fn wake(&self, subject: Subject) {
-        self.queue().add(subject, self.clock.now());
+    /// Wants a look at a subject then.
+    pub(super) fn wake_at(&self, subject: Subject, when: Timestamp) {
+        self.queue().add(subject, when);
         self.wake.notify_one();
     }
 

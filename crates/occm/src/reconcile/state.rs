@@ -40,6 +40,8 @@ pub struct State {
     pub records: HashMap<Subject, Arc<RecordFacts>>,
     /// What is remembered of subjects.
     pub memory: HashMap<Subject, SubjectMemory>,
+    /// Who was called to take a turn at which Issuer's CA.
+    pub called: HashMap<Subject, ObjectKey>,
     outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
     by_output: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     by_input: HashMap<InputRef, BTreeSet<ObjectKey>>,

@@ -27,7 +27,7 @@ impl Manager {
         &self,
         subject: &Subject,
         work: &mut Work,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         mut record: Record,
         version: Version,
         answer: Answer,
@@ -95,7 +95,7 @@ impl Manager {
         &self,
         subject: &Subject,
         work: &mut Work,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         mut record: Record,
         version: Version,
         verified: &VerifiedCertificate,
@@ -160,7 +160,7 @@ impl Manager {
         &self,
         subject: &Subject,
         record: &mut Record,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         why: Reason,
         replaced: Option<&Issued>,
     ) {
@@ -292,7 +292,7 @@ impl Manager {
         &self,
         subject: &Subject,
         work: &mut Work,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         mut record: Record,
         version: Version,
         answer: &Answer,
@@ -304,7 +304,13 @@ impl Manager {
                 return Err(StoreError::LeaseLost);
             }
             let context = exchange.context(self.clock.now());
-            if open.transaction.reject(&error, &context).is_ok() && open.transaction.outgoing().is_some() {
+            // Without a slot the CA hears of it by a revocation, later.
+            let slot = exchange.turn.has_slot();
+            if slot
+                && open.transaction.reject(&error, &context).is_ok()
+                && open.transaction.outgoing().is_some()
+            {
+                exchange.turn.sent();
                 let told = exchange
                     .ready
                     .engine
@@ -338,7 +344,7 @@ impl Manager {
         &self,
         subject: &Subject,
         work: &mut Work,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         mut record: Record,
         version: Version,
         error: CmpError,

@@ -6,10 +6,9 @@ use cmp::{CmpError, Context, Credentials, ErrorKind, Request, RevocationReason, 
 
 use crate::model::issuer::UpdateSigner;
 use crate::model::reason::Reason;
-use crate::reconcile::exchange::{failure_class, reason_of};
+use crate::reconcile::exchange::{Turn, failure_class, reason_of};
 use crate::reconcile::issuer::ReadyToUse;
 use crate::reconcile::manager::{Go, Manager, Work};
-use crate::reconcile::pace::Wait;
 use crate::reconcile::schedule::next_attempt;
 use crate::record::{Record, ToRevoke};
 use crate::store::{Severity, StoreError, Subject, Version};
@@ -24,17 +23,18 @@ impl Manager {
         let Some((plan, ready)) = self.parts(subject) else {
             return Ok(Go::Wait(None));
         };
-        let _turn = match self.turn(subject, &plan.issuer) {
+        let turn = match self.turn(subject, &plan.issuer) {
             Ok(turn) => turn,
-            Err(Wait::Turn) => return Ok(Go::Wait(None)),
-            Err(Wait::Until(until)) => return Ok(Go::Wait(Some(until))),
+            Err(wait) => return Ok(self.wait_for(wait)),
         };
         let (version, record) = self.load(subject, work).await?;
         let (version, record) = (*version, record.clone());
         let Some(target) = record.ledger.to_revoke.first().cloned() else {
             return Ok(Go::On);
         };
-        let outcome = self.ask_to_revoke(subject, &ready, &record, &target).await?;
+        let outcome = self
+            .ask_to_revoke(subject, (&turn, &ready), &record, &target)
+            .await?;
         self.after_revocation(subject, work, record, version, outcome)
             .await
     }
@@ -42,7 +42,7 @@ impl Manager {
     pub(super) async fn ask_to_revoke(
         &self,
         subject: &Subject,
-        ready: &Arc<ReadyToUse>,
+        (turn, ready): (&Turn<'_>, &Arc<ReadyToUse>),
         record: &Record,
         target: &ToRevoke,
     ) -> Result<Result<(), CmpError>, StoreError> {
@@ -92,6 +92,10 @@ impl Manager {
             if !self.may_act() {
                 return Err(StoreError::LeaseLost);
             }
+            if !turn.has_slot() {
+                return Ok(Err(CmpError::new(Stage::Polling, ErrorKind::NotYet)));
+            }
+            turn.sent();
             match ready.engine.exchange(&mut transaction, &context(now())).await {
                 Ok(Step::Done(_)) => return Ok(Ok(())),
                 Ok(Step::Send) => {}
