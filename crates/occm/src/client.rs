@@ -14,6 +14,7 @@
 //! people wrote (spec, labels, annotations); in Kubernetes it also changes with the status.
 
 pub mod check;
+pub mod dir;
 pub mod input;
 #[cfg(feature = "kube")]
 pub mod kube;

@@ -21,6 +21,7 @@
 //! dropped does not stop its write.
 
 mod any;
+pub(crate) mod edit;
 mod events;
 mod eyes;
 mod files;
@@ -29,7 +30,9 @@ mod kept;
 mod layout;
 mod locks;
 mod objects;
+mod persons;
 mod records;
+mod rewrite;
 mod secrets;
 mod state;
 mod watch;

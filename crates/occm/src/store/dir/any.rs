@@ -80,7 +80,32 @@ impl AnyObject {
         }
     }
 
-    pub(super) fn set_version(&mut self, version: u64) {
-        self.metadata_mut().resource_version = Some(version.to_string());
+    pub(super) fn metadata(&self) -> &Metadata {
+        match self {
+            Self::Issuer(object) => &object.metadata,
+            Self::Certificate(object) => &object.metadata,
+        }
     }
+
+    /// Sets the version that people see. It follows from what they wrote, so that it is the same in every process.
+    pub(super) fn set_version(&mut self) {
+        let metadata = self.metadata();
+        let labels = serde_json::to_vec(&metadata.labels).unwrap_or_default();
+        let annotations = serde_json::to_vec(&metadata.annotations).unwrap_or_default();
+        let deleted = metadata.deletion_timestamp.map(|time| time.to_string());
+        let parts = [
+            self.spec_hash().to_hex().into_bytes(),
+            labels,
+            annotations,
+            deleted.unwrap_or_default().into_bytes(),
+        ];
+        self.metadata_mut().resource_version = Some(version_of(&parts.join(&0)));
+    }
+}
+
+/// A version that follows from some content.
+pub(super) fn version_of(content: &[u8]) -> String {
+    let mut hex = ContentHash::of(content).to_hex();
+    hex.truncate(16);
+    hex
 }

@@ -19,7 +19,7 @@ use crate::store::dir::any::{AnyObject, ObjectId};
 use crate::store::dir::files::{file_stamp, read_text, yaml_files};
 use crate::store::dir::fs::{Durability, PUBLIC_FILE, PUBLIC_FOLDER, Stamp, store_error};
 use crate::store::dir::kept::{
-    Kept, MAX_ANNOTATION_BYTES, Remembered, first_seen, load_remembered, read_request, read_status,
+    Kept, MAX_ANNOTATION_BYTES, Remembered, Request, first_seen, load_remembered, read_request, read_status,
     status_text,
 };
 use crate::store::dir::layout::{Layout, OBJECTS, REQUESTS, STATUS, object_file, replace_public};
@@ -48,9 +48,9 @@ impl std::fmt::Display for FileProblem {
 }
 
 /// A file as it was read.
-struct FileState {
+pub(super) struct FileState {
     stamp: Option<Stamp>,
-    documents: Vec<Document>,
+    pub(super) documents: Vec<Document>,
     /// Why it could not be read at all.
     problem: Option<String>,
 }
@@ -68,7 +68,7 @@ impl FileState {
 
 /// What a document defines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
+pub(super) enum Thing {
     Object(Kind, ObjectKey),
     Input(InputRef),
 }
@@ -97,12 +97,12 @@ pub(super) enum Keeping {
 
 /// All objects of the directory.
 pub(super) struct Objects {
-    layout: Arc<Layout>,
+    pub(super) layout: Arc<Layout>,
     state: Arc<Mutex<State>>,
     keeping: Keeping,
-    files: BTreeMap<String, FileState>,
-    defined: BTreeMap<Thing, BTreeSet<Place>>,
-    remembered: BTreeMap<ObjectId, Remembered>,
+    pub(super) files: BTreeMap<String, FileState>,
+    pub(super) defined: BTreeMap<Thing, BTreeSet<Place>>,
+    pub(super) remembered: BTreeMap<ObjectId, Remembered>,
 }
 
 impl Objects {
@@ -117,7 +117,7 @@ impl Objects {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -372,7 +372,7 @@ impl Objects {
             .map_err(|errors| StoreError::Malformed(path, errors.to_string()))
     }
 
-    fn shown(&self, file: &str) -> String {
+    pub(super) fn shown(&self, file: &str) -> String {
         self.layout.path().join(file).display().to_string()
     }
 
@@ -394,17 +394,13 @@ impl Objects {
     fn tell_object(&self, id: &ObjectId, mut object: AnyObject) {
         let request = self.request(id);
         let status = self.known_status(id);
+        complete(&mut object, self.remembered.get(id), request, status);
         let mut state = self.state();
         let known = state.objects.get(id);
-        complete(&mut object, self.remembered.get(id), request, status);
-        if let Some((version, AnySeen::Object(known))) = known {
-            object.set_version(version.0);
-            if *known == object {
-                return;
-            }
+        if matches!(known, Some((_, AnySeen::Object(known))) if *known == object) {
+            return;
         }
         let version = state.next_version();
-        object.set_version(version.0);
         state.see_object(id, Some((version, AnySeen::Object(object))));
     }
 
@@ -420,7 +416,7 @@ impl Objects {
         }
     }
 
-    fn request(&self, id: &ObjectId) -> BTreeMap<String, String> {
+    pub(super) fn request(&self, id: &ObjectId) -> BTreeMap<String, String> {
         match read_request(&self.layout, id) {
             Ok(request) => request.annotations,
             Err(error) => {
@@ -574,12 +570,25 @@ impl Objects {
             return Err(StoreError::NotFound(format!("{} {}", id.0, id.1)));
         }
         let lock = self.layout.lock_requests()?;
-        let mut request = read_request(&self.layout, id)?;
-        request.annotations.extend(
+        let mut all = read_request(&self.layout, id)?.annotations;
+        all.extend(
             annotations
                 .iter()
                 .map(|(key, value)| (key.clone(), value.clone())),
         );
+        self.write_request(id, all)?;
+        drop(lock);
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Writes the annotations that lie over those of the file; the lock of the requests is held.
+    pub(super) fn write_request(
+        &self,
+        id: &ObjectId,
+        annotations: BTreeMap<String, String>,
+    ) -> StoreResult<()> {
+        let request = Request { annotations };
         let bytes = serde_json::to_vec_pretty(&request).unwrap_or_default();
         if bytes.len() > MAX_ANNOTATION_BYTES {
             let text = format!(
@@ -591,10 +600,7 @@ impl Objects {
         let folder = self
             .layout
             .private_or_new(REQUESTS, &id.1.namespace, PUBLIC_FOLDER)?;
-        replace_public(&folder, &object_file(id.0, &id.1, "json")?, &bytes)?;
-        drop(lock);
-        self.settle(id);
-        Ok(())
+        replace_public(&folder, &object_file(id.0, &id.1, "json")?, &bytes)
     }
 
     /// Writes a status, if it differs from the last one.
@@ -692,7 +698,7 @@ impl Objects {
 }
 
 /// Adds to what a person wrote what the store knows.
-fn complete(
+pub(super) fn complete(
     object: &mut AnyObject,
     remembered: Option<&Remembered>,
     request: BTreeMap<String, String>,
@@ -713,4 +719,5 @@ fn complete(
             Vec::new()
         };
     }
+    object.set_version();
 }

@@ -163,6 +163,17 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The values that can be read.
+    pub(super) fn into_readable(self) -> BTreeMap<String, pki::Secret> {
+        let read = |(key, value)| match value {
+            Value::Bytes { bytes, .. } => Some((key, bytes)),
+            Value::Odd(_) => None,
+        };
+        self.values.into_iter().filter_map(read).collect()
+    }
+}
+
 /// Opens the folder of a Secret; `None` if there is none.
 pub(super) fn open(layout: &Layout, key: &ObjectKey) -> StoreResult<Option<Folder>> {
     check_name(&key.name)?;

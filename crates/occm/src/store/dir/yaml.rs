@@ -80,6 +80,41 @@ pub(super) fn object_at(text: &str, line: usize, id: &ObjectId) -> Option<AnyObj
     }
 }
 
+/// Reads one document as it is; `None` where that is not possible.
+pub(super) fn value(piece: &str) -> Option<serde_json::Value> {
+    parse(piece, 1).ok()
+}
+
+/// What the document of an input says besides its values.
+pub(super) fn frame(piece: &str) -> serde_json::Map<String, serde_json::Value> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Frame {
+        metadata: Option<serde_json::Value>,
+        #[serde(rename = "type")]
+        kind: Option<String>,
+        immutable: Option<bool>,
+    }
+    let frame: Frame = parse(piece, 1).unwrap_or_default();
+    let fields = [
+        ("metadata", frame.metadata),
+        ("type", frame.kind.map(Into::into)),
+        ("immutable", frame.immutable.map(Into::into)),
+    ];
+    let there = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    there.collect()
+}
+
+/// Reads an object from its document; `None` if it is broken or another one.
+pub(super) fn object_in(piece: &str, id: &ObjectId) -> Option<AnyObject> {
+    match document(piece, 1)? {
+        Body::Object(found, Ok(object)) if found == *id => Some(object),
+        _ => None,
+    }
+}
+
 /// Reads the values of one input of a file; the first of that name counts.
 pub(super) fn input(text: &str, wanted: &InputRef) -> Option<Result<InputData, FieldErrors>> {
     pieces(text).into_iter().find_map(|(line, piece)| {
@@ -89,29 +124,54 @@ pub(super) fn input(text: &str, wanted: &InputRef) -> Option<Result<InputData, F
     })
 }
 
+/// A document of a file as text.
+pub(super) struct Piece {
+    /// Line of the file that it begins at, from 1.
+    pub(super) line: usize,
+    /// Where the marker before it begins, or else the document.
+    pub(super) marker: usize,
+    /// Where it stands in the file, in bytes.
+    pub(super) range: std::ops::Range<usize>,
+}
+
+/// Finds the document of a file that begins at a line.
+pub(super) fn piece_at(text: &str, line: usize) -> Option<Piece> {
+    cut(text).into_iter().find(|piece| piece.line == line)
+}
+
 /// Cuts a file at its document markers. Each piece comes with the line that it begins at.
 fn pieces(text: &str) -> Vec<(usize, &str)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text_of = |piece: Piece| (piece.line, text.get(piece.range).unwrap_or_default());
+    cut(text).into_iter().map(text_of).collect()
+}
+
+fn cut(text: &str) -> Vec<Piece> {
+    let mark = if text.starts_with('\u{feff}') { 3 } else { 0 };
     let mut pieces = Vec::new();
-    let (mut start, mut start_line, mut offset) = (0, 1, 0);
-    for (number, line) in text.split_inclusive('\n').enumerate() {
+    let (mut marker, mut start, mut start_line, mut offset) = (mark, mark, 1, mark);
+    let body = text.get(mark..).unwrap_or_default();
+    let mut add = |line, marker, range| pieces.push(Piece { line, marker, range });
+    for (number, line) in body.split_inclusive('\n').enumerate() {
         let end = offset + line.len();
-        let marker = line
+        let marks = line
             .strip_prefix("---")
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
-        if marker {
-            pieces.push((start_line, text.get(start..offset).unwrap_or_default()));
+        if marks {
+            add(start_line, marker, start..offset);
             // What follows the marker on its line belongs to the document.
-            (start, start_line) = (offset + 3, number + 1);
+            (marker, start, start_line) = (offset, offset + 3, number + 1);
         }
         offset = end;
     }
-    pieces.push((start_line, text.get(start..).unwrap_or_default()));
-    pieces.retain(|(_, piece)| {
-        piece.lines().any(|line| {
-            let line = line.trim();
-            !(line.is_empty() || line.starts_with('#') || line.starts_with('%') || line == "...")
-        })
+    add(start_line, marker, start..text.len());
+    pieces.retain(|piece| {
+        text.get(piece.range.clone())
+            .unwrap_or_default()
+            .lines()
+            .any(|line| {
+                let line = line.trim();
+                !(line.is_empty() || line.starts_with('#') || line.starts_with('%') || line == "...")
+            })
     });
     pieces
 }
