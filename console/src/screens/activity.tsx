@@ -1,0 +1,114 @@
+/** What happened: Events, and what people did. */
+
+import { Label, Toolbar, ToolbarContent, ToolbarItem } from '@patternfly/react-core';
+import { useCallback, useMemo } from 'react';
+import { useActivity } from '../api/queries';
+import type { ActivityItem } from '../api/types';
+import { download } from '../shared/code';
+import { ClearFilters, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { SeverityLabel } from '../shared/labels';
+import { ObjectLink } from '../shared/links';
+import { ActionMenu } from '../shared/menu';
+import { AsCodeButton } from '../shared/operation';
+import { Screen } from '../shared/screen';
+import { useMe } from '../shared/session';
+import { Answered, Empty } from '../shared/states';
+import { DataTable, type Column } from '../shared/table';
+import { When } from '../shared/time';
+
+const LIMIT = 500;
+
+const COLUMNS: Column<ActivityItem>[] = [
+  { key: 'time', title: 'Time', width: 15, cell: (row) => <When time={row.time} stacked seconds /> },
+  { key: 'severity', title: 'Severity', width: 10, cell: (row) => (row.kind === 'Audit' ? <Label isCompact color="purple">Person</Label> : <SeverityLabel severity={row.severity} />) },
+  { key: 'what', title: 'What', width: 15, cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
+  { key: 'object', title: 'Object', width: 20, cell: (row) => <ObjectLink of={row.object} /> },
+  { key: 'message', title: 'Message', cell: (row) => <span className="occm-clamp occm-clamp--two" title={row.message}>{row.message}</span> },
+  { key: 'who', title: 'Who', width: 15, cell: (row) => <Two first={row.who} second={row.from} /> },
+];
+
+function Two({ first, second }: { first: string | undefined; second: string | undefined }) {
+  return (
+    <div className="occm-two">
+      <span className="occm-ellipsis" title={first}>
+        {first ?? '–'}
+      </span>
+      {second && <span className="occm-muted occm-ellipsis">{second}</span>}
+    </div>
+  );
+}
+
+export function Activity() {
+  const me = useMe();
+  const { get, set } = useFilters();
+  const request = useMemo(() => ({ namespace: get('namespace') || undefined, limit: LIMIT }), [get]);
+  const query = useActivity(request);
+  const onSearch = useCallback((q: string) => set({ q }), [set]);
+  const [q, kind, severity] = [get('q').toLowerCase(), get('kind'), get('severity')];
+  const rows = useMemo(
+    () =>
+      (query.data?.items ?? []).filter(
+        (row) =>
+          (!kind || row.kind === kind) &&
+          (!severity || row.severity === severity) &&
+          (!q || `${row.object.namespace}/${row.object.name} ${row.reason} ${row.message} ${row.who ?? ''} ${row.what}`.toLowerCase().includes(q)),
+      ),
+    [query.data, q, kind, severity],
+  );
+  const filtered = ['q', 'kind', 'severity', 'namespace'].some((name) => get(name));
+  return (
+    <Screen
+      title="Activity"
+      filled
+      about={query.data && <Reach to={query.data.reachesBackTo} note={query.data.note} />}
+      actions={
+        <>
+          <AsCodeButton title="Activity" yaml={[{ see: 'Events of issuers.occm.dev and certificates.occm.dev' }]} requests={[{ method: 'GET', path: '/activity', query: request }]} />
+          <ActionMenu label="Export" text="Export" items={[{ title: 'As JSON', onClick: () => download('activity.json', JSON.stringify(rows, null, 2), 'application/json') }]} />
+        </>
+      }
+    >
+      <Toolbar className="occm-toolbar" aria-label="Filters">
+        <ToolbarContent>
+          <ToolbarItem>
+            <FilterSearch label="Search object, reason, message, person" value={get('q')} onChange={onSearch} />
+          </ToolbarItem>
+          <ToolbarItem>
+            <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
+          </ToolbarItem>
+          <ToolbarItem>
+            <FilterSelect label="Severity" options={['Normal', 'Warning']} value={severity} onChange={(value) => set({ severity: value })} />
+          </ToolbarItem>
+          <ToolbarItem>
+            <FilterSelect label="By" options={[{ value: 'Event', label: 'occm' }, { value: 'Audit', label: 'people' }]} value={kind} onChange={(value) => set({ kind: value })} />
+          </ToolbarItem>
+          <ToolbarItem alignSelf="center">
+            <ClearFilters shown={filtered} onClear={() => set({ q: undefined, kind: undefined, severity: undefined, namespace: undefined })} />
+          </ToolbarItem>
+        </ToolbarContent>
+      </Toolbar>
+      <Answered query={query} what="activity" rows={12}>
+        {() =>
+          rows.length === 0 ? (
+            <Empty title={filtered ? 'Nothing matches' : 'Nothing happened yet'}>{filtered ? 'Other filters may show some.' : 'Events and what people do appear here.'}</Empty>
+          ) : (
+            <DataTable label="Activity" columns={COLUMNS} rows={rows} rowKey={(row) => `${row.time} ${row.kind} ${row.object.namespace}/${row.object.name} ${row.reason} ${row.what} ${row.message}`} />
+          )
+        }
+      </Answered>
+    </Screen>
+  );
+}
+
+function Reach({ to, note }: { to: string | undefined; note: string | undefined }) {
+  return (
+    <>
+      {to && (
+        <>
+          Reaches back to <When time={to} />.{' '}
+        </>
+      )}
+      {note}
+    </>
+  );
+}
