@@ -101,6 +101,7 @@ export function Shell() {
       masthead={<Top onHelp={() => setHelp(true)} />}
       sidebar={<Side />}
       isManagedSidebar
+      isContentFilled
       mainContainerId="main"
       mainAriaLabel="Content"
       skipToContent={<SkipToContent href="#main">Skip to content</SkipToContent>}

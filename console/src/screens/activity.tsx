@@ -1,11 +1,11 @@
 /** What happened: Events, and what people did. */
 
-import { Label, Toolbar, ToolbarContent, ToolbarItem } from '@patternfly/react-core';
+import { Label } from '@patternfly/react-core';
 import { useCallback, useMemo } from 'react';
 import { useActivity } from '../api/queries';
 import type { ActivityItem } from '../api/types';
 import { download } from '../shared/code';
-import { ClearFilters, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
 import { SeverityLabel } from '../shared/labels';
 import { ObjectLink } from '../shared/links';
 import { ActionMenu } from '../shared/menu';
@@ -19,12 +19,12 @@ import { When } from '../shared/time';
 const LIMIT = 500;
 
 const COLUMNS: Column<ActivityItem>[] = [
-  { key: 'time', title: 'Time', width: 15, cell: (row) => <When time={row.time} stacked seconds /> },
-  { key: 'severity', title: 'Severity', width: 10, cell: (row) => (row.kind === 'Audit' ? <Label isCompact color="purple">Person</Label> : <SeverityLabel severity={row.severity} />) },
-  { key: 'what', title: 'What', width: 15, cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
-  { key: 'object', title: 'Object', width: 20, cell: (row) => <ObjectLink of={row.object} /> },
+  { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
+  { key: 'severity', width: '7rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <Label isCompact color="purple">Person</Label> : <SeverityLabel severity={row.severity} />) },
+  { key: 'what', width: '10rem', title: 'What', cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
+  { key: 'object', title: 'Object', cell: (row) => <ObjectLink of={row.object} /> },
   { key: 'message', title: 'Message', cell: (row) => <span className="occm-clamp occm-clamp--two" title={row.message}>{row.message}</span> },
-  { key: 'who', title: 'Who', width: 15, cell: (row) => <Two first={row.who} second={row.from} /> },
+  { key: 'who', width: '9rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
 ];
 
 function Two({ first, second }: { first: string | undefined; second: string | undefined }) {
@@ -68,25 +68,13 @@ export function Activity() {
         </>
       }
     >
-      <Toolbar className="occm-toolbar" aria-label="Filters">
-        <ToolbarContent>
-          <ToolbarItem>
-            <FilterSearch label="Search object, reason, message, person" value={get('q')} onChange={onSearch} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="Severity" options={['Normal', 'Warning']} value={severity} onChange={(value) => set({ severity: value })} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="By" options={[{ value: 'Event', label: 'occm' }, { value: 'Audit', label: 'people' }]} value={kind} onChange={(value) => set({ kind: value })} />
-          </ToolbarItem>
-          <ToolbarItem alignSelf="center">
-            <ClearFilters shown={filtered} onClear={() => set({ q: undefined, kind: undefined, severity: undefined, namespace: undefined })} />
-          </ToolbarItem>
-        </ToolbarContent>
-      </Toolbar>
+      <FilterBar beside={rows.length === 1 ? '1 entry' : `${rows.length.toLocaleString('en')} entries`}>
+        <FilterSearch label="Object, reason, message, who" value={get('q')} onChange={onSearch} />
+        <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
+        <FilterSelect label="Severity" options={['Normal', 'Warning']} value={severity} onChange={(value) => set({ severity: value })} />
+        <FilterSelect label="By" options={[{ value: 'Event', label: 'occm' }, { value: 'Audit', label: 'people' }]} value={kind} onChange={(value) => set({ kind: value })} />
+        <ClearFilters shown={filtered} onClear={() => set({ q: undefined, kind: undefined, severity: undefined, namespace: undefined })} />
+      </FilterBar>
       <Answered query={query} what="activity" rows={12}>
         {() =>
           rows.length === 0 ? (

@@ -91,10 +91,12 @@ function Month({ start, days, what, most }: { start: number; days: Map<string, C
   const before = (date.getUTCDay() + 6) % 7;
   const name = date.toLocaleDateString('en-GB', { month: 'long', year: 'numeric', timeZone: 'UTC' });
   const cells: (number | undefined)[] = [...Array.from({ length: before }, () => undefined), ...Array.from({ length }, (_, index) => index + 1)];
-  while (cells.length % 7) cells.push(undefined);
+  // Six weeks always, so that all months are of one size.
+  while (cells.length < 42) cells.push(undefined);
   const weeks = Array.from({ length: cells.length / 7 }, (_, week) => cells.slice(week * 7, week * 7 + 7));
   const sum = Array.from({ length }, (_, index) => days.get(dayOf(start + index * DAY_MS))?.[what] ?? 0).reduce((a, b) => a + b, 0);
   return (
+    <div className="occm-month__frame">
     <table className="occm-month" aria-label={`${name}: ${sum} ${WORDS[what]}`}>
       <caption>
         <span>{name}</span> <span className="occm-muted">{sum ? sum.toLocaleString('en') : ''}</span>
@@ -116,6 +118,7 @@ function Month({ start, days, what, most }: { start: number; days: Map<string, C
         ))}
       </tbody>
     </table>
+    </div>
   );
 }
 

@@ -5,7 +5,7 @@ import { useState, type ReactNode } from 'react';
 import { Link, useNavigate, useParams } from 'react-router';
 import { objectPath, type Request } from '../api/client';
 import { useCertificate, useCertificateEvents, useChain } from '../api/queries';
-import type { Certificate, CertificateEvents, Chain, ChainCertificate, Condition, HistoryEntry, OutputSpec } from '../api/types';
+import type { Certificate, CertificateEvents, Chain, ChainCertificate, Condition, Failure, HistoryEntry, OutputSpec } from '../api/types';
 import { act, remove, type Target } from '../operations';
 import { Code, toYaml } from '../shared/code';
 import { Facts, Lines, Panel, type Fact } from '../shared/facts';
@@ -150,6 +150,11 @@ function Actions({ certificate, onOperation }: { certificate: Certificate; onOpe
   );
 }
 
+/** `Rejected, 3 attempts`; the class only where it says more than the reason. */
+export function failureTitle({ class: kind, reason, attempts }: Failure): string {
+  return `${kind === reason ? reason : `${kind}: ${reason}`}${attempts > 1 ? `, ${attempts} attempts` : ''}`;
+}
+
 /** What is wrong, if something is. */
 function Why({ certificate }: { certificate: Certificate }) {
   const status = certificate.status;
@@ -162,7 +167,7 @@ function Why({ certificate }: { certificate: Certificate }) {
     <Alert
       isInline
       variant={failure ? (works ? 'warning' : 'danger') : 'info'}
-      title={failure ? `${failure.class}: ${failure.reason}${failure.attempts > 1 ? `, ${failure.attempts} attempts` : ''}` : (ready?.reason ?? '')}
+      title={failure ? failureTitle(failure) : (ready?.reason ?? '')}
       className="occm-why"
     >
       <p>{failure?.message ?? ready?.message}</p>
@@ -374,9 +379,9 @@ function OutputsTab({ certificate }: { certificate: Certificate }) {
   const { spec, status, metadata } = certificate;
   const rows = outputs(certificate);
   const columns: Column<OutputRow>[] = [
-    { key: 'name', title: 'Secret', width: 30, cell: (row) => row.name },
-    { key: 'state', title: 'State', width: 15, cell: (row) => <SyncLabel state={row.state} /> },
-    { key: 'by', title: 'Changed by', width: 20, cell: (row) => row.changedBy ?? '–' },
+    { key: 'name', title: 'Secret', cell: (row) => row.name },
+    { key: 'state', width: '9rem', title: 'State', cell: (row) => <SyncLabel state={row.state} /> },
+    { key: 'by', width: '12rem', title: 'Changed by', cell: (row) => row.changedBy ?? '–' },
     { key: 'keys', title: 'Keys', cell: (row) => <Lines lines={row.keys} /> },
   ];
   const policy = {
@@ -414,9 +419,9 @@ function HistoryTab({ certificate }: { certificate: Certificate }) {
   const history = certificate.status?.history ?? [];
   if (history.length === 0) return <Empty title="No history">No certificate was issued yet.</Empty>;
   const columns: Column<HistoryEntry>[] = [
-    { key: 'revision', title: 'Revision', width: 10, cell: (row) => row.revision, value: (row) => row.revision },
+    { key: 'revision', width: '7rem', title: 'Revision', cell: (row) => row.revision, value: (row) => row.revision },
     { key: 'issued', title: 'Issued', cell: (row) => <When time={row.issuedAt} seconds /> },
-    { key: 'reason', title: 'Why', width: 15, cell: (row) => row.reason },
+    { key: 'reason', width: '10rem', title: 'Why', cell: (row) => row.reason },
     { key: 'until', title: 'Valid until', cell: (row) => <When time={row.notAfter} seconds /> },
     { key: 'serial', title: 'Serial number', cell: (row) => <code className="occm-break">{row.serialNumber}</code> },
   ];
@@ -433,9 +438,9 @@ type EventRow = CertificateEvents['items'][number];
 function EventsTab({ namespace, name }: { namespace: string; name: string }) {
   const query = useCertificateEvents(namespace, name);
   const columns: Column<EventRow>[] = [
-    { key: 'time', title: 'Time', width: 20, cell: (row) => <When time={row.time} stacked seconds /> },
-    { key: 'severity', title: 'Severity', width: 10, cell: (row) => <SeverityLabel severity={row.severity} /> },
-    { key: 'reason', title: 'Reason', width: 15, cell: (row) => row.reason },
+    { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
+    { key: 'severity', width: '8rem', title: 'Severity', cell: (row) => <SeverityLabel severity={row.severity} /> },
+    { key: 'reason', title: 'Reason', cell: (row) => row.reason },
     { key: 'message', title: 'Message', cell: (row) => row.message + ((row.count ?? 1) > 1 ? ` (${row.count} times)` : '') },
   ];
   return (

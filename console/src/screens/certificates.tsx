@@ -1,6 +1,6 @@
 /** All Certificates: find, order, choose, act on many at once. */
 
-import { Button, Toolbar, ToolbarContent, ToolbarGroup, ToolbarItem } from '@patternfly/react-core';
+import { Button } from '@patternfly/react-core';
 import CertificateIcon from '@patternfly/react-icons/dist/esm/icons/certificate-icon';
 import { useCallback, useMemo, useState } from 'react';
 import { Link, useNavigate } from 'react-router';
@@ -9,15 +9,16 @@ import { allCertificates, useCertificates, useIssuers } from '../api/queries';
 import type { CertificateRow } from '../api/types';
 import { act } from '../operations';
 import { download } from '../shared/code';
-import { ClearFilters, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { BAND_NAMES, bandWord, ExpiryLabel, STATE_NAMES, StatusLabel } from '../shared/labels';
+import { Expiry } from '../shared/expiry';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { BAND_NAMES, bandWord, STATE_NAMES, StatusLabel } from '../shared/labels';
 import { CertificateLink, IssuerLink } from '../shared/links';
 import { ActionMenu } from '../shared/menu';
 import { AsCodeButton, OperationDialog, type Operation } from '../shared/operation';
 import { Screen } from '../shared/screen';
 import { may, useMe } from '../shared/session';
 import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
+import { DataTable, useWide, type Column } from '../shared/table';
 import { useSetting } from '../shared/settings';
 import { When, zoneName } from '../shared/time';
 import { toast } from '../shared/toasts';
@@ -79,7 +80,7 @@ export function Certificates() {
         </>
       }
     >
-      <Filters clear={clear} filtered={filtered} shown={rows.length} total={total} />
+      <Filters clear={clear} filtered={filtered} />
       <BulkBar rows={targets} query={query} total={total} onChoose={setChosen} onOperation={setOperation} />
       <Answered query={certificates} what="certificates" rows={12}>
         {() =>
@@ -110,16 +111,15 @@ function CertificateTable(props: TableProps) {
   const me = useMe();
   const navigate = useNavigate();
   useSetting('zone');
+  const wide = useWide();
   const columns: Column<CertificateRow>[] = [
-    { key: 'name', title: 'Name', sort: 'name', width: 25, cell: (row) => <NameCell row={row} /> },
-    { key: 'state', title: 'Status', sort: 'state', width: 15, cell: (row) => <StateCell row={row} /> },
-    { key: 'band', title: 'Expiry', width: 10, cell: (row) => <ExpiryLabel band={row.band} /> },
-    { key: 'expiry', title: `Valid until (${zoneName()})`, sort: 'expiry', cell: (row) => <When time={row.notAfter} stacked /> },
-    { key: 'renewal', title: 'Next renewal', sort: 'renewal', cell: (row) => <When time={row.renewalTime} stacked /> },
-    { key: 'issuer', title: 'Issuer', width: 10, cell: (row) => <IssuerLink of={row.issuer} /> },
-    { key: 'key', title: 'Key', width: 10, cell: (row) => <span className="occm-nowrap">{[row.algorithm, row.size].filter(Boolean).join(' ')}</span> },
-    { key: 'secret', title: 'Secret', width: 10, className: 'occm-wide-only', cell: (row) => <span className="occm-ellipsis" title={row.secretName}>{row.secretName ?? '–'}</span> },
+    { key: 'name', title: 'Name', sort: 'name', cell: (row) => <NameCell row={row} /> },
+    { key: 'state', title: 'Status', sort: 'state', width: '9.5rem', cell: (row) => <StateCell row={row} /> },
+    { key: 'expiry', title: `Valid until (${zoneName()})`, sort: 'expiry', width: '13.5rem', cell: (row) => <Expiry end={row.notAfter} band={row.band} none="no certificate" /> },
+    { key: 'renewal', title: 'Next renewal', sort: 'renewal', width: '10.5rem', cell: (row) => <When time={row.renewalTime} stacked /> },
+    { key: 'issuer', title: 'Issuer, key', width: '9rem', cell: (row) => <IssuerCell row={row} /> },
   ];
+  if (wide) columns.push({ key: 'secret', title: 'Secret', width: '15rem', cell: (row) => <span className="occm-ellipsis" title={row.secretName}>{row.secretName ?? '–'}</span> });
   const menu = (row: CertificateRow) => {
     const disabled = !may(me, 'Edit', row.namespace);
     const why = 'Needs the role Edit in this namespace';
@@ -164,6 +164,15 @@ function NameCell({ row }: { row: CertificateRow }) {
   );
 }
 
+function IssuerCell({ row }: { row: CertificateRow }) {
+  return (
+    <div className="occm-two">
+      <IssuerLink of={row.issuer} />
+      <span className="occm-muted occm-nowrap">{[row.algorithm, row.size].filter(Boolean).join(' ')}</span>
+    </div>
+  );
+}
+
 function StateCell({ row }: { row: CertificateRow }) {
   const plain = row.state === 'Ready' && !row.drift;
   return (
@@ -176,7 +185,7 @@ function StateCell({ row }: { row: CertificateRow }) {
   );
 }
 
-function Filters({ clear, filtered, shown, total }: { clear: () => void; filtered: boolean; shown: number; total: number }) {
+function Filters({ clear, filtered }: { clear: () => void; filtered: boolean }) {
   const me = useMe();
   const { get, set } = useFilters();
   const issuers = useIssuers();
@@ -187,29 +196,15 @@ function Filters({ clear, filtered, shown, total }: { clear: () => void; filtere
   const onSearch = useCallback((q: string) => set({ q }), [set]);
   const select = (name: string) => ({ value: get(name), onChange: (value: string) => set({ [name]: value }) });
   return (
-    <Toolbar className="occm-toolbar" aria-label="Filters">
-      <ToolbarContent>
-        <ToolbarItem>
-          <FilterSearch label="Search name, DNS name or serial number" value={get('q')} onChange={onSearch} />
-        </ToolbarItem>
-        <ToolbarGroup gap={{ default: 'gapSm' }} rowWrap={{ default: 'wrap' }}>
-          <FilterSelect label="Namespace" options={[...me.namespaces].sort()} {...select('namespace')} />
-          <FilterSelect label="Issuer" options={names} {...select('issuer')} />
-          <FilterSelect label="Status" options={STATE_NAMES} {...select('state')} />
-          <FilterSelect label="Expiry" options={BAND_NAMES.map((value) => ({ value, label: bandWord(value) }))} {...select('band')} />
-          <FilterSelect label="Key" options={KEY_ALGORITHMS} {...select('algorithm')} />
-        </ToolbarGroup>
-        <ToolbarItem alignSelf="center">
-          <ClearFilters shown={filtered} onClear={clear} />
-        </ToolbarItem>
-        <ToolbarItem align={{ default: 'alignEnd' }} alignSelf="center">
-          <span className="occm-muted occm-nowrap" role="status">
-            {total === 1 ? '1 certificate' : `${total.toLocaleString('en')} certificates`}
-            {shown < total ? `, ${shown.toLocaleString('en')} read` : ''}
-          </span>
-        </ToolbarItem>
-      </ToolbarContent>
-    </Toolbar>
+    <FilterBar>
+      <FilterSearch label="Name, DNS name, serial number" value={get('q')} onChange={onSearch} />
+      <FilterSelect label="Namespace" options={[...me.namespaces].sort()} {...select('namespace')} />
+      <FilterSelect label="Issuer" options={names} {...select('issuer')} />
+      <FilterSelect label="Status" options={STATE_NAMES} {...select('state')} />
+      <FilterSelect label="Expiry" options={BAND_NAMES.map((value) => ({ value, label: bandWord(value) }))} {...select('band')} />
+      <FilterSelect label="Key" options={KEY_ALGORITHMS} {...select('algorithm')} />
+      <ClearFilters shown={filtered} onClear={clear} />
+    </FilterBar>
   );
 }
 
@@ -248,8 +243,11 @@ function BulkBar({ rows, query, total, onChoose, onOperation }: BulkProps) {
   };
   return (
     <div className="occm-bulk" role="group" aria-label="Selection">
-      <span className="occm-nowrap">{none ? 'None selected' : `${rows.length.toLocaleString('en')} selected`}</span>
-      {rows.length < total && (
+      <span className="occm-nowrap" role="status">
+        {total === 1 ? '1 certificate' : `${total.toLocaleString('en')} certificates`}
+        {none ? '' : `, ${rows.length.toLocaleString('en')} selected`}
+      </span>
+      {total > 0 && rows.length < total && (
         <Button variant="link" isInline onClick={() => void all()}>
           Select all {total.toLocaleString('en')}
         </Button>

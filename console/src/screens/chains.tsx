@@ -4,13 +4,12 @@ import { Button, Label } from '@patternfly/react-core';
 import { useState } from 'react';
 import { useChains } from '../api/queries';
 import type { KnownCa } from '../api/types';
-import { bandOf, ExpiryLabel } from '../shared/labels';
+import { Expiry } from '../shared/expiry';
 import { ObjectLink } from '../shared/links';
 import { AsCodeButton } from '../shared/operation';
 import { Screen } from '../shared/screen';
 import { Answered, Empty } from '../shared/states';
 import { DataTable, type Column } from '../shared/table';
-import { When } from '../shared/time';
 
 const FEW = 3;
 
@@ -18,7 +17,6 @@ const COLUMNS: Column<KnownCa>[] = [
   {
     key: 'subject',
     title: 'Subject',
-    width: 30,
     value: (row) => row.subject,
     cell: (row) => (
       <div className="occm-two">
@@ -31,9 +29,8 @@ const COLUMNS: Column<KnownCa>[] = [
       </div>
     ),
   },
-  { key: 'kind', title: 'Kind', width: 10, value: (row) => String(row.selfSigned), cell: (row) => <Label isCompact variant="outline">{row.selfSigned ? 'Root' : 'Intermediate'}</Label> },
-  { key: 'band', title: 'Expiry', width: 10, cell: (row) => <ExpiryLabel band={bandOf(row.notAfter, Date.now())} /> },
-  { key: 'until', title: 'Valid until', width: 20, value: (row) => row.notAfter, cell: (row) => <When time={row.notAfter} stacked /> },
+  { key: 'kind', width: '8rem', title: 'Kind', value: (row) => String(row.selfSigned), cell: (row) => <Label isCompact variant="outline">{row.selfSigned ? 'Root' : 'Intermediate'}</Label> },
+  { key: 'until', width: '13.5rem', title: 'Valid until', value: (row) => row.notAfter, cell: (row) => <Expiry end={row.notAfter} /> },
   { key: 'used', title: 'Used by', value: (row) => row.usedBy.length, cell: (row) => <UsedBy row={row} /> },
 ];
 

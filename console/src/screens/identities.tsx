@@ -2,7 +2,8 @@
 
 import { useIdentities } from '../api/queries';
 import type { Identity } from '../api/types';
-import { bandOf, ExpiryLabel, StatusLabel } from '../shared/labels';
+import { Expiry } from '../shared/expiry';
+import { StatusLabel } from '../shared/labels';
 import { IssuerLink } from '../shared/links';
 import { AsCodeButton } from '../shared/operation';
 import { Screen } from '../shared/screen';
@@ -14,7 +15,6 @@ const COLUMNS: Column<Identity>[] = [
   {
     key: 'issuer',
     title: 'Issuer',
-    width: 20,
     value: (row) => row.issuer.name,
     cell: (row) => (
       <div className="occm-two">
@@ -25,8 +25,8 @@ const COLUMNS: Column<Identity>[] = [
   },
   {
     key: 'state',
+    width: '9.5rem',
     title: 'Status',
-    width: 15,
     value: (row) => row.state,
     cell: (row) => (
       <div className="occm-two">
@@ -37,11 +37,10 @@ const COLUMNS: Column<Identity>[] = [
       </div>
     ),
   },
-  { key: 'band', title: 'Expiry', width: 10, cell: (row) => <ExpiryLabel band={bandOf(row.notAfter, Date.now())} /> },
-  { key: 'until', title: 'Valid until', value: (row) => row.notAfter, cell: (row) => <When time={row.notAfter} stacked /> },
-  { key: 'renewal', title: 'Next renewal', value: (row) => row.renewalTime, cell: (row) => <When time={row.renewalTime} stacked /> },
-  { key: 'subject', title: 'Subject', width: 20, value: (row) => row.subject, cell: (row) => <span className="occm-ellipsis" title={row.subject}>{row.subject || '–'}</span> },
-  { key: 'serial', title: 'Serial number', cell: (row) => <code className="occm-ellipsis" title={row.serialNumber}>{row.serialNumber ?? '–'}</code> },
+  { key: 'until', width: '13.5rem', title: 'Valid until', value: (row) => row.notAfter, cell: (row) => <Expiry end={row.notAfter} /> },
+  { key: 'renewal', width: '10.5rem', title: 'Next renewal', value: (row) => row.renewalTime, cell: (row) => <When time={row.renewalTime} stacked /> },
+  { key: 'subject', title: 'Subject', value: (row) => row.subject, cell: (row) => <span className="occm-ellipsis" title={row.subject}>{row.subject || '–'}</span> },
+  { key: 'serial', width: '9rem', title: 'Serial number', cell: (row) => <code className="occm-ellipsis" title={row.serialNumber}>{row.serialNumber ?? '–'}</code> },
 ];
 
 export function Identities() {

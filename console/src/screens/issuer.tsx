@@ -20,7 +20,7 @@ import { may, useMe } from '../shared/session';
 import { Answered, ProblemAlert } from '../shared/states';
 import { stateOf } from '../shared/status';
 import { TimeAgo, When } from '../shared/time';
-import { Conditions, wish } from './certificate';
+import { Conditions, failureTitle, wish } from './certificate';
 
 export function IssuerDetail() {
   const { namespace = '', name = '', tab = 'overview' } = useParams();
@@ -133,7 +133,7 @@ function Trouble({ issuer }: { issuer: Issuer }) {
   const failure = issuer.status?.lastFailure;
   if (!failure) return null;
   return (
-    <Alert isInline variant="danger" title={`${failure.class}: ${failure.reason}${failure.attempts > 1 ? `, ${failure.attempts} attempts` : ''}`} className="occm-why">
+    <Alert isInline variant="danger" title={failureTitle(failure)} className="occm-why">
       <p>{failure.message}</p>
       <p className="occm-muted">
         <TimeAgo time={failure.time} />

@@ -1,19 +1,20 @@
 /** All Issuers. */
 
-import { Button, Toolbar, ToolbarContent, ToolbarItem } from '@patternfly/react-core';
+import { Button } from '@patternfly/react-core';
 import { useCallback, useMemo } from 'react';
 import { Link } from 'react-router';
 import { useIssuers } from '../api/queries';
 import type { IssuerRow } from '../api/types';
-import { ClearFilters, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { bandOf, ExpiryLabel, StatusLabel } from '../shared/labels';
+import { Expiry } from '../shared/expiry';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { StatusLabel } from '../shared/labels';
 import { IssuerLink } from '../shared/links';
 import { AsCodeButton } from '../shared/operation';
 import { Screen } from '../shared/screen';
 import { may, useMe } from '../shared/session';
 import { Answered, Empty } from '../shared/states';
 import { DataTable, type Column } from '../shared/table';
-import { TimeAgo, When } from '../shared/time';
+import { TimeAgo } from '../shared/time';
 
 export function Issuers() {
   const me = useMe();
@@ -44,19 +45,11 @@ export function Issuers() {
         </>
       }
     >
-      <Toolbar className="occm-toolbar" aria-label="Filters">
-        <ToolbarContent>
-          <ToolbarItem>
-            <FilterSearch label="Search name or address" value={get('q')} onChange={onSearch} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
-          </ToolbarItem>
-          <ToolbarItem alignSelf="center">
-            <ClearFilters shown={filtered} onClear={() => set({ q: undefined, namespace: undefined })} />
-          </ToolbarItem>
-        </ToolbarContent>
-      </Toolbar>
+      <FilterBar beside={total === 1 ? '1 Issuer' : `${total.toLocaleString('en')} Issuers`}>
+        <FilterSearch label="Search name or address" value={get('q')} onChange={onSearch} />
+        <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
+        <ClearFilters shown={filtered} onClear={() => set({ q: undefined, namespace: undefined })} />
+      </FilterBar>
       <Answered query={issuers} what="Issuers">
         {() =>
           rows.length === 0 ? (
@@ -76,7 +69,6 @@ const COLUMNS: Column<IssuerRow>[] = [
   {
     key: 'name',
     title: 'Name',
-    width: 20,
     cell: (row) => (
       <div className="occm-two">
         <IssuerLink of={row} />
@@ -87,8 +79,8 @@ const COLUMNS: Column<IssuerRow>[] = [
   },
   {
     key: 'state',
+    width: '9.5rem',
     title: 'Status',
-    width: 15,
     value: (row) => row.state,
     cell: (row) => (
       <div className="occm-two" title={row.message}>
@@ -102,26 +94,18 @@ const COLUMNS: Column<IssuerRow>[] = [
   {
     key: 'url',
     title: 'CMP endpoint',
-    width: 25,
     cell: (row) => (
       <div className="occm-two">
         <span className="occm-ellipsis" title={row.url}>
           {row.url}
         </span>
-        <span className="occm-muted">
+        <span className="occm-muted occm-ellipsis">
           {row.engine}, {row.auth === 'Mac' ? 'shared secret' : 'certificate'} first
         </span>
       </div>
     ),
   },
-  {
-    key: 'identity',
-    title: 'CMP identity',
-    width: 10,
-    value: (row) => row.identity?.notAfter,
-    cell: (row) => <ExpiryLabel band={bandOf(row.identity?.notAfter, Date.now())} />,
-  },
-  { key: 'until', title: 'Identity valid until', cell: (row) => <When time={row.identity?.notAfter} stacked /> },
-  { key: 'certificates', title: 'Certificates', width: 10, value: (row) => row.certificates, cell: (row) => <Link to={`/certificates?issuer=${encodeURIComponent(`${row.namespace}/${row.name}`)}`}>{row.certificates.toLocaleString('en')}</Link> },
-  { key: 'contact', title: 'Last answer', width: 10, value: (row) => row.lastContact, cell: (row) => <TimeAgo time={row.lastContact} none="never" /> },
+  { key: 'identity', title: 'CMP identity until', width: '13.5rem', value: (row) => row.identity?.notAfter, cell: (row) => <Expiry end={row.identity?.notAfter} none="none" /> },
+  { key: 'certificates', width: '8.5rem', title: 'Certificates', value: (row) => row.certificates, cell: (row) => <Link to={`/certificates?issuer=${encodeURIComponent(`${row.namespace}/${row.name}`)}`}>{row.certificates.toLocaleString('en')}</Link> },
+  { key: 'contact', width: '8rem', title: 'Last answer', value: (row) => row.lastContact, cell: (row) => <TimeAgo time={row.lastContact} none="never" /> },
 ];

@@ -7,14 +7,14 @@ import { useLocation, useNavigate, useParams } from 'react-router';
 import { call, type Request } from '../api/client';
 import { queryClient, useCandidates, useIssuers } from '../api/queries';
 import type { Candidate, Outcome, Ref } from '../api/types';
-import { bandOf, ExpiryLabel, ResultLabel } from '../shared/labels';
+import { Expiry } from '../shared/expiry';
+import { ResultLabel } from '../shared/labels';
 import { CertificateLink } from '../shared/links';
 import { CodeTabs } from '../shared/operation';
 import { Screen } from '../shared/screen';
 import { namespacesFor, useMe } from '../shared/session';
 import { Answered, Empty, ProblemAlert } from '../shared/states';
 import { DataTable, type Column } from '../shared/table';
-import { When } from '../shared/time';
 import { toast } from '../shared/toasts';
 
 export function Migration() {
@@ -117,7 +117,6 @@ const CANDIDATES: Column<Candidate>[] = [
   {
     key: 'secret',
     title: 'Secret',
-    width: 25,
     value: (row) => row.secret,
     cell: (row) => (
       <div className="occm-two">
@@ -131,7 +130,6 @@ const CANDIDATES: Column<Candidate>[] = [
   {
     key: 'subject',
     title: 'Certificate',
-    width: 30,
     value: (row) => row.subject,
     cell: (row) => (
       <div className="occm-two">
@@ -144,12 +142,11 @@ const CANDIDATES: Column<Candidate>[] = [
       </div>
     ),
   },
-  { key: 'band', title: 'Expiry', width: 10, cell: (row) => <ExpiryLabel band={bandOf(row.notAfter, Date.now())} /> },
-  { key: 'until', title: 'Valid until', value: (row) => row.notAfter, cell: (row) => <When time={row.notAfter} stacked /> },
+  { key: 'until', width: '13.5rem', title: 'Valid until', value: (row) => row.notAfter, cell: (row) => <Expiry end={row.notAfter} /> },
   {
     key: 'can',
+    width: '12rem',
     title: 'Can it be taken over',
-    width: 20,
     cell: (row) => (row.problems.length > 0 ? <span>{row.problems.join('; ')}</span> : row.managedBy ? <Label isCompact color="orange">managed by {row.managedBy}</Label> : <span>yes</span>),
   },
 ];
@@ -186,8 +183,8 @@ function Candidates({ namespace }: { namespace: string }) {
 type Results = { items: Outcome[] };
 
 const OUTCOMES: Column<Outcome>[] = [
-  { key: 'name', title: 'Object', width: 35, value: (row) => row.name ?? row.secret, cell: (row) => (row.name ? <CertificateLink of={{ namespace: row.namespace, name: row.name }} full /> : `${row.namespace}/${row.secret ?? ''}`) },
-  { key: 'result', title: 'Result', width: 15, value: (row) => row.result, cell: (row) => <ResultLabel result={row.result} /> },
+  { key: 'name', title: 'Object', value: (row) => row.name ?? row.secret, cell: (row) => (row.name ? <CertificateLink of={{ namespace: row.namespace, name: row.name }} full /> : `${row.namespace}/${row.secret ?? ''}`) },
+  { key: 'result', width: '9rem', title: 'Result', value: (row) => row.result, cell: (row) => <ResultLabel result={row.result} /> },
   { key: 'why', title: 'Why', cell: (row) => (typeof row.problem === 'string' ? row.problem : (row.problem?.detail ?? row.problem?.title ?? '')) },
 ];
 

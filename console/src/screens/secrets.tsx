@@ -1,10 +1,9 @@
 /** The Secrets that occm writes, reads or finds: whether they are as they should be. */
 
-import { Toolbar, ToolbarContent, ToolbarItem } from '@patternfly/react-core';
 import { useCallback, useMemo } from 'react';
 import { useSecrets } from '../api/queries';
 import type { SecretItem } from '../api/types';
-import { ClearFilters, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
 import { SyncLabel } from '../shared/labels';
 import { ObjectLink } from '../shared/links';
 import { AsCodeButton } from '../shared/operation';
@@ -12,17 +11,16 @@ import { Screen } from '../shared/screen';
 import { useMe } from '../shared/session';
 import { Answered, Empty } from '../shared/states';
 import { DataTable, type Column } from '../shared/table';
-import { When } from '../shared/time';
+import { TimeAgo } from '../shared/time';
 
 const ROLES: Record<string, string> = { Output: 'written by occm', Input: 'read by occm', Foreign: 'not ours' };
 const STATES = ['InSync', 'Drifted', 'Missing', 'Foreign', 'Unreadable'];
-const ACTIONS: Record<string, string> = { Restore: 'put back', Reissue: 'enrolled anew', Alert: 'reported only', None: '–' };
+const ACTIONS: Record<string, string> = { Restore: 'put back', Reissue: 'new', Alert: 'reported', None: '–' };
 
 const COLUMNS: Column<SecretItem>[] = [
   {
     key: 'name',
     title: 'Secret',
-    width: 25,
     value: (row) => `${row.name} ${row.namespace}`,
     cell: (row) => (
       <div className="occm-two">
@@ -35,8 +33,8 @@ const COLUMNS: Column<SecretItem>[] = [
   },
   {
     key: 'state',
+    width: '9rem',
     title: 'State',
-    width: 15,
     value: (row) => row.state,
     cell: (row) => (
       <div className="occm-two" title={row.reason}>
@@ -47,22 +45,49 @@ const COLUMNS: Column<SecretItem>[] = [
       </div>
     ),
   },
-  { key: 'role', title: 'Role', width: 10, value: (row) => row.role, cell: (row) => ROLES[row.role] ?? row.role },
-  { key: 'owner', title: 'Belongs to', width: 20, value: (row) => row.owner?.name, cell: (row) => (row.owner ? <ObjectLink of={row.owner} /> : <span className="occm-muted">–</span>) },
+  {
+    key: 'role',
+    title: 'Role',
+    width: '11.5rem',
+    value: (row) => row.role,
+    cell: (row) => (
+      <div className="occm-two">
+        <span>{ROLES[row.role] ?? row.role}</span>
+        {row.action !== 'None' && <span className="occm-muted">when changed: {ACTIONS[row.action] ?? row.action}</span>}
+      </div>
+    ),
+  },
+  {
+    key: 'owner',
+    title: 'Belongs to',
+    value: (row) => row.owner?.name,
+    cell: (row) =>
+      row.owner ? (
+        <div className="occm-two">
+          <ObjectLink of={row.owner} short />
+          <span className="occm-muted occm-ellipsis">
+            {row.owner.kind}, {row.owner.namespace}
+          </span>
+        </div>
+      ) : (
+        <span className="occm-muted">–</span>
+      ),
+  },
   {
     key: 'writer',
+    width: '9rem',
     title: 'Last written',
-    width: 15,
     value: (row) => row.since,
     cell: (row) => (
       <div className="occm-two">
         <span className="occm-ellipsis">{row.lastWriter ?? '–'}</span>
-        <When time={row.since} none="" />
+        <span className="occm-muted">
+          <TimeAgo time={row.since} none="" />
+        </span>
       </div>
     ),
   },
-  { key: 'action', title: 'When changed', width: 10, value: (row) => row.action, cell: (row) => ACTIONS[row.action] ?? row.action },
-  { key: 'keys', title: 'Keys', cell: (row) => <span className="occm-ellipsis" title={row.keys.join(', ')}>{row.keys.join(', ')}</span> },
+  { key: 'keys', width: '11rem', title: 'Keys', cell: (row) => <span className="occm-ellipsis" title={row.keys.join(', ')}>{row.keys.join(', ')}</span> },
 ];
 
 export function Secrets() {
@@ -86,30 +111,13 @@ export function Secrets() {
       filled
       actions={<AsCodeButton title="Secrets" yaml={[{ see: 'Secrets with the label occm.dev/role' }]} requests={[{ method: 'GET', path: '/secrets', query: { namespace: get('namespace') || undefined } }]} />}
     >
-      <Toolbar className="occm-toolbar" aria-label="Filters">
-        <ToolbarContent>
-          <ToolbarItem>
-            <FilterSearch label="Search Secret or owner" value={get('q')} onChange={onSearch} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="State" options={STATES} value={state} onChange={(value) => set({ state: value })} />
-          </ToolbarItem>
-          <ToolbarItem>
-            <FilterSelect label="Role" options={Object.entries(ROLES).map(([value, label]) => ({ value, label }))} value={role} onChange={(value) => set({ role: value })} />
-          </ToolbarItem>
-          <ToolbarItem alignSelf="center">
-            <ClearFilters shown={filtered} onClear={clear} />
-          </ToolbarItem>
-          <ToolbarItem align={{ default: 'alignEnd' }} alignSelf="center">
-            <span className="occm-muted occm-nowrap" role="status">
-              {rows.length === 1 ? '1 Secret' : `${rows.length.toLocaleString('en')} Secrets`}
-            </span>
-          </ToolbarItem>
-        </ToolbarContent>
-      </Toolbar>
+      <FilterBar beside={rows.length === 1 ? '1 Secret' : `${rows.length.toLocaleString('en')} Secrets`}>
+        <FilterSearch label="Search Secret or owner" value={get('q')} onChange={onSearch} />
+        <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
+        <FilterSelect label="State" options={STATES} value={state} onChange={(value) => set({ state: value })} />
+        <FilterSelect label="Role" options={Object.entries(ROLES).map(([value, label]) => ({ value, label }))} value={role} onChange={(value) => set({ role: value })} />
+        <ClearFilters shown={filtered} onClear={clear} />
+      </FilterBar>
       <Answered query={query} what="Secrets" rows={12}>
         {() =>
           rows.length === 0 ? (

@@ -127,21 +127,23 @@ function Footer({ verb, onSave, busy, good, onCancel }: Buttons) {
   const isLast = activeStep.id === 'review';
   return (
     <WizardFooterWrapper>
-      <Button variant="secondary" isDisabled={activeStep.index === 1} onClick={() => void goToPrevStep()}>
-        Back
-      </Button>
-      {isLast ? (
-        <Button variant="primary" isDisabled={!good || busy} isLoading={busy} onClick={onSave}>
-          {verb}
+      <div className="occm-buttons">
+        <Button variant="secondary" isDisabled={activeStep.index === 1} onClick={() => void goToPrevStep()}>
+          Back
         </Button>
-      ) : (
-        <Button variant="primary" onClick={() => void goToNextStep()}>
-          Next
+        {isLast ? (
+          <Button variant="primary" isDisabled={!good || busy} isLoading={busy} onClick={onSave}>
+            {verb}
+          </Button>
+        ) : (
+          <Button variant="primary" onClick={() => void goToNextStep()}>
+            Next
+          </Button>
+        )}
+        <Button variant="link" onClick={onCancel}>
+          Cancel
         </Button>
-      )}
-      <Button variant="link" onClick={onCancel}>
-        Cancel
-      </Button>
+      </div>
     </WizardFooterWrapper>
   );
 }

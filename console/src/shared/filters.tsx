@@ -1,7 +1,7 @@
 /** Filters that live in the address, so that a view can be kept and sent. */
 
 import { Button, FormSelect, FormSelectOption, SearchInput } from '@patternfly/react-core';
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useRef, useState, type ReactNode } from 'react';
 import { useSearchParams } from 'react-router';
 import { SEARCH_ID } from './keys';
 
@@ -89,4 +89,16 @@ export function ClearFilters({ shown, onClear }: { shown: boolean; onClear: () =
       Clear filters
     </Button>
   ) : null;
+}
+
+/** The row above a table: filters on the left, `beside` on the right. */
+export function FilterBar({ children, beside }: { children: ReactNode; beside?: ReactNode }) {
+  return (
+    <div className="occm-filters" role="search" aria-label="Filters">
+      {children}
+      <span className="occm-right occm-muted" role="status">
+        {beside}
+      </span>
+    </div>
+  );
 }

@@ -19,9 +19,9 @@ export const IssuerLink = ({ of, full }: { of: Ref; full?: boolean }) => (
 );
 
 /** A link where there is a screen for it, else its name. */
-export function ObjectLink({ of }: { of: KindRef }) {
-  if (of.kind === 'Certificate') return <CertificateLink of={of} full />;
-  if (of.kind === 'Issuer') return <IssuerLink of={of} full />;
+export function ObjectLink({ of, short = false }: { of: KindRef; short?: boolean }) {
+  if (of.kind === 'Certificate') return <CertificateLink of={of} full={!short} />;
+  if (of.kind === 'Issuer') return <IssuerLink of={of} full={!short} />;
   return (
     <span className="occm-ellipsis" title={`${of.kind} ${of.namespace}/${of.name}`}>
       {of.kind} {of.namespace}/{of.name}

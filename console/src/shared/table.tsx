@@ -5,14 +5,14 @@
 
 import { Table, Tbody, Td, Th, Thead, Tr, type ThProps } from '@patternfly/react-table';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from 'react';
 import { useKeys } from './keys';
 
 export type Column<Row> = {
   key: string;
   title: string;
-  /** Share of the width, in per cent; the rest is divided evenly. */
-  width?: ThProps['width'];
+  /** Width as in CSS; columns without one share what is left. */
+  width?: string;
   cell: (row: Row) => ReactNode;
   /** Name of the order at the server; needs `onSort`. */
   sort?: string;
@@ -100,6 +100,13 @@ export function DataTable<Row>(props: Props<Row>) {
   return (
     <div ref={scroll} className={plain ? 'occm-table' : 'occm-table occm-table--scroll'}>
       <Table aria-label={props.label} variant="compact" isStickyHeader={!plain} aria-rowcount={(total ?? rows.length) + 1} className="occm-grid">
+        <colgroup>
+          {onSelect && <col className="occm-col-select" />}
+          {columns.map((column) => (
+            <col key={column.key} className={column.className ?? ''} style={column.width ? { width: column.width } : {}} />
+          ))}
+          {props.actions && <col className="occm-col-actions" />}
+        </colgroup>
         <Thead>
           <Tr aria-rowindex={1}>
             {onSelect && (
@@ -113,11 +120,15 @@ export function DataTable<Row>(props: Props<Row>) {
               />
             )}
             {columns.map((column, index) => (
-              <Th key={column.key} width={column.width} {...sortable(props, column, index, order, setOrder)}>
+              <Th key={column.key} className={column.className ?? ''} {...sortable(props, column, index, order, setOrder)}>
                 {column.title}
               </Th>
             ))}
-            {props.actions && <Th screenReaderText="Actions" className="occm-col-actions" />}
+            {props.actions && (
+              <Th className="occm-col-actions">
+                <span className="occm-hidden">Actions</span>
+              </Th>
+            )}
           </Tr>
         </Thead>
         <Tbody>
@@ -214,6 +225,19 @@ function sortHere<Row>(rows: Row[], columns: Column<Row>[], order: { key: string
     if (right === undefined) return -1;
     return left < right ? -sign : sign;
   });
+}
+
+const wideWindow = matchMedia('(min-width: 1500px)');
+
+/** Whether there is room for what is nice to have. */
+export function useWide(): boolean {
+  return useSyncExternalStore(
+    (listener) => {
+      wideWindow.addEventListener('change', listener);
+      return () => wideWindow.removeEventListener('change', listener);
+    },
+    () => wideWindow.matches,
+  );
 }
 
 /** `j` and `k` go from row to row; the row's first link has the focus, so Enter opens it. */

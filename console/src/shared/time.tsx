@@ -61,17 +61,16 @@ export function relative(time: number, from: number): string {
   return away > 0 ? `in ${duration(away)}` : `${duration(away)} ago`;
 }
 
-/** `25 Nov 2026, 01:02`; seconds where minutes say too little. */
-export function absolute(time: number | string, wishes: { seconds?: boolean; dateOnly?: boolean } = {}): string {
-  const options: Intl.DateTimeFormatOptions = {
-    day: '2-digit',
-    month: 'short',
-    year: 'numeric',
-    timeZone: zone() === 'utc' ? 'UTC' : undefined,
-  };
-  if (!wishes.dateOnly) Object.assign(options, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-  if (wishes.seconds) options.second = '2-digit';
-  return new Intl.DateTimeFormat('en-GB', options).format(new Date(time));
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** `25 Nov 2026, 01:02`; with seconds where minutes say too little. */
+export function absolute(time: number | string, wishes: { seconds?: boolean } = {}): string {
+  const at = new Date(time);
+  const utc = zone() === 'utc';
+  const two = (value: number) => String(value).padStart(2, '0');
+  const [year, month, day] = utc ? [at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()] : [at.getFullYear(), at.getMonth(), at.getDate()];
+  const clock = utc ? [at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()] : [at.getHours(), at.getMinutes(), at.getSeconds()];
+  return `${day} ${MONTHS[month]} ${year}, ${clock.slice(0, wishes.seconds ? 3 : 2).map(two).join(':')}`;
 }
 
 /** `UTC` or the short name of the local zone. */
