@@ -1,7 +1,7 @@
 /** Which screen is shown: login, or the screen of the address. */
 
 import { useEffect, useMemo } from 'react';
-import { createBrowserRouter, RouterProvider } from 'react-router';
+import { createBrowserRouter, Navigate, RouterProvider } from 'react-router';
 import { setCsrfToken, setOnUnauthenticated } from './api/client';
 import * as live from './api/live';
 import { queryClient, useSession } from './api/queries';
@@ -30,6 +30,7 @@ const routes = [
     element: <Shell />,
     children: [
       { path: '/', element: <OverviewScreen /> },
+      { path: '/login', element: <Navigate to="/" replace /> },
       { path: '/certificates', element: <Certificates /> },
       { path: '/certificates/new', element: <EditCertificate /> },
       { path: '/certificates/:namespace/:name/edit', element: <EditCertificate /> },

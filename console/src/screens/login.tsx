@@ -1,7 +1,7 @@
 /** Log in by what the server offers: single sign-on, user and password, token. */
 
 import { ActionGroup, Alert, Button, Divider, Form, FormGroup, Tab, Tabs, TabTitleText, TextInput, Title } from '@patternfly/react-core';
-import { useEffect, useState, type FormEvent } from 'react';
+import { useEffect, useRef, useState, type FormEvent } from 'react';
 import { BASE, call } from '../api/client';
 import { queryClient } from '../api/queries';
 import type { Session } from '../api/types';
@@ -15,14 +15,11 @@ export function Login({ session }: { session: Session }) {
   useEffect(() => {
     document.title = 'Log in · occm';
   }, []);
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = event.currentTarget;
+  const logIn = async (body: Record<string, unknown>) => {
     setBusy(true);
     setError(undefined);
     try {
-      await call({ method: 'POST', path: '/session', body: Object.fromEntries(new FormData(form)) });
-      form.reset();
+      await call({ method: 'POST', path: '/session', body });
       queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== 'session' });
       await queryClient.invalidateQueries({ queryKey: ['session'] });
     } catch (problem) {
@@ -31,6 +28,17 @@ export function Login({ session }: { session: Session }) {
       setBusy(false);
     }
   };
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    void logIn(Object.fromEntries(new FormData(event.currentTarget)));
+  };
+  const asked = useRef(false);
+  useEffect(() => {
+    const token = printedLogin();
+    if (!token || asked.current) return;
+    asked.current = true;
+    void logIn({ token });
+  });
   const both = login.local && login.token;
   return (
     <main className="occm-login">
@@ -61,7 +69,7 @@ export function Login({ session }: { session: Session }) {
         )}
         <ProblemAlert error={error} title="Not logged in" />
         {(login.local || login.token) && (
-          <Form onSubmit={(event) => void submit(event)} key={way}>
+          <Form onSubmit={submit} key={way}>
             {way === 'local' && login.local ? <LocalFields /> : <TokenField />}
             <ActionGroup>
               <Button type="submit" isBlock isLoading={busy} isDisabled={busy}>
@@ -73,6 +81,14 @@ export function Login({ session }: { session: Session }) {
       </div>
     </main>
   );
+}
+
+/** The token of a printed login, `/login#token=...`: taken out of the address, so that it stays nowhere. */
+function printedLogin(): string | undefined {
+  if (location.pathname !== '/login') return undefined;
+  const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
+  if (token) history.replaceState(null, '', '/login');
+  return token;
 }
 
 function LocalFields() {
