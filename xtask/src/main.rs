@@ -7,6 +7,7 @@ mod cache;
 mod console;
 mod debian;
 mod demo;
+mod deny;
 mod kube;
 mod libtest;
 mod peers;

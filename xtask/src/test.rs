@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test there is, as a list of steps.
 //!
 //! ```text
-//! checks       format, lints, documentation
+//! checks       format, lints, documentation, dependencies
 //! bringing     Debian packages, the binary, OpenSSL 3.5, the Kubernetes control plane
 //! tests        each crate from left to right, documentation examples, Kubernetes
 //! afterwards   committed files are as they were
@@ -23,7 +23,7 @@ use crate::plan::{self, Action, Step};
 use crate::report::{Outcome, Skips};
 use crate::unpack::UNPACKED;
 use crate::workspace::{Package, Workspace};
-use crate::{cache, peers, process, stream};
+use crate::{cache, deny, peers, process, stream};
 
 /// Run every test there is, and say what was skipped and why.
 ///
@@ -167,6 +167,12 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             lints(workspace),
         ),
         step("docs", "rustdoc, warnings are errors", &["tools"], docs()),
+        step(
+            "dependencies",
+            "licences, banned and doubled crates, sources: deny.toml",
+            &[],
+            dependencies(),
+        ),
         step(
             "binary",
             "the occm binary, for tests that start it",
@@ -341,6 +347,13 @@ fn docs() -> Action<World> {
             .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings");
         world.check(&mut command, "docs")
+    })
+}
+
+fn dependencies() -> Action<World> {
+    Box::new(|world| match deny::check(&world.workspace) {
+        Ok(found) => Outcome::Done(found),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
     })
 }
 
