@@ -356,9 +356,18 @@ pub enum CertificateFault {
         /// How many are there that we did not ask for.
         added: usize,
     },
-    /// It is a CA certificate, and none was asked for.
-    #[error("it is a CA certificate")]
+    /// It is a CA certificate or may sign certificates, and that was not asked for.
+    #[error("it is a CA certificate, and none was asked for")]
     Authority,
+    /// It is no CA certificate, and one was asked for.
+    #[error("it is not a CA certificate, and one was asked for")]
+    NoAuthority,
+    /// It may not be used for what was asked for.
+    #[error("usages were changed: missing {missing}")]
+    Usages {
+        /// The words of what is not there.
+        missing: String,
+    },
     /// It is not yet or no longer valid.
     #[error("validity from {not_before} to {not_after} does not include now")]
     Validity {

@@ -4,13 +4,19 @@
 //! no way to confirm or to store a certificate that was not checked (RFC 9810, 5.2.1; RFC 9483, 4.1.1).
 //!
 //! ```text
-//!   key is ours ──► not a CA ──► subject, alternative names ──► valid now ──► path to Trust::certificates
+//!   key is ours ──► a CA or not ──► subject, alternative names ──► usages ──► valid now ──► path to Trust::certificates
 //! ```
+//!
+//! Usages are looked at from one side: what was asked for must be there. What a CA adds is its own affair (profiles of
+//! installed CAs do it all the time), but for `cert sign`, which only a CA may have.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pki::{Certificate, Name, PrivateKey, PublicKey, Purpose, San, verify_chain};
+use pki::{
+    Certificate, ExtendedKeyUsage, KeyUsage, KeyUsages, Name, PrivateKey, PublicKey, Purpose, San,
+    verify_chain,
+};
 
 use crate::engine::{Answer, Enrolment, NameChanges, Peer};
 use crate::error::{CertificateFault, CmpError, ErrorKind, Stage, escape};
@@ -29,6 +35,10 @@ pub struct Expectation {
     pub sans: Vec<San>,
     /// Was a CA certificate asked for?
     pub is_ca: bool,
+    /// Key usages that were asked for.
+    pub key_usage: KeyUsages,
+    /// Extended key usages that were asked for.
+    pub extended_key_usages: Vec<ExtendedKeyUsage>,
 }
 
 impl Expectation {
@@ -44,6 +54,8 @@ impl Expectation {
             subject: template.subject.clone(),
             sans: template.sans.clone(),
             is_ca: template.is_ca,
+            key_usage: template.key_usage,
+            extended_key_usages: template.extended_key_usages.clone(),
         }
     }
 }
@@ -93,13 +105,62 @@ pub fn issued(
     if certificate.public_key().spki_der() != expectation.public_key.spki_der() {
         return Err(fault(CertificateFault::OtherKey));
     }
-    if certificate.is_ca() && !expectation.is_ca {
-        return Err(fault(CertificateFault::Authority));
-    }
+    check_authority(expectation, certificate).map_err(fault)?;
     check_names(expectation, answer, peer.policy.name_changes).map_err(fault)?;
+    check_usages(expectation, answer, peer.policy.name_changes).map_err(fault)?;
     let moment = check_validity(certificate, now).map_err(fault)?;
     let path = find_path(answer, peer, moment).map_err(fault)?;
     Ok(split_path(certificate, path))
+}
+
+/// Basic constraints and `cert sign`, whatever status the CA gave (RFC 5280, 4.2.1.3 and 4.2.1.9).
+fn check_authority(expected: &Expectation, certificate: &Certificate) -> Result<(), CertificateFault> {
+    let signs = |usages: KeyUsages| usages.contains(KeyUsage::KeyCertSign);
+    let unasked =
+        certificate.is_ca() || certificate.key_usage().is_some_and(signs) && !signs(expected.key_usage);
+    match (expected.is_ca, certificate.is_ca()) {
+        (true, false) => Err(CertificateFault::NoAuthority),
+        (false, _) if unasked => Err(CertificateFault::Authority),
+        _ => Ok(()),
+    }
+}
+
+/// What was asked for must be allowed; a certificate without the extension restricts nothing.
+fn check_usages(
+    expected: &Expectation,
+    answer: &Answer,
+    policy: NameChanges,
+) -> Result<(), CertificateFault> {
+    if policy == NameChanges::AllIfSaid && answer.granted_with_mods {
+        return Ok(());
+    }
+    let certificate = &answer.certificate;
+    let mut missing: Vec<String> = expected
+        .key_usage
+        .iter()
+        .filter(|usage| !certificate.permits(*usage) && !is_dispensable(*usage, expected.key_usage))
+        .map(|usage| usage.word().to_owned())
+        .collect();
+    if let Some(found) = certificate.extended_key_usages() {
+        let wanted = expected.extended_key_usages.iter();
+        missing.extend(
+            wanted
+                .filter(|purpose| !found.contains(purpose))
+                .map(ToString::to_string),
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CertificateFault::Usages {
+        missing: missing.join(", "),
+    })
+}
+
+/// `key encipherment` beside `digital signature` is asked for by habit, and only TLS up to 1.2 with RSA key exchange ever
+/// used it: many CAs no longer give it.
+fn is_dispensable(usage: KeyUsage, wanted: KeyUsages) -> bool {
+    usage == KeyUsage::KeyEncipherment && wanted.contains(KeyUsage::DigitalSignature)
 }
 
 fn check_names(expected: &Expectation, answer: &Answer, policy: NameChanges) -> Result<(), CertificateFault> {

@@ -12,7 +12,7 @@ mod support;
 use cmp::engine::NameChanges;
 use cmp::error::CertificateFault;
 use cmp::{Answer, Class, EnrolmentKind, ErrorKind, Expectation, Stage, verify};
-use pki::{Anchors, Certificate};
+use pki::{Anchors, Certificate, ExtendedKeyUsage, Usages};
 use support::*;
 
 fn answer(certificate: Certificate) -> Answer {
@@ -243,6 +243,132 @@ fn ca_certificate_that_nobody_asked_for_is_refused() {
         fault(&world, &answer(world.root.issue(&wish(&world).ca()))),
         CertificateFault::Authority
     );
+}
+
+/// Asked for: `wanted`; issued: `given`, where "-" stands for no extension at all.
+fn with_usages(
+    wanted: &[&str],
+    given: &[&str],
+    policy: NameChanges,
+    said: bool,
+) -> Result<(), CertificateFault> {
+    let mut world = World::new();
+    world.peer.policy.name_changes = policy;
+    let words =
+        |words: &[&str]| Usages::from_words(words.iter().copied().filter(|word| *word != "-")).unwrap();
+    let (wanted, given) = (words(wanted), words(given));
+    let mut issue = wish(&world);
+    issue.template.key_usage = given.key_usage;
+    issue.template.extended_key_usages = given.extended_key_usages;
+    let mut expected = expectation(&world);
+    expected.key_usage = wanted.key_usage;
+    expected.extended_key_usages = wanted.extended_key_usages;
+    let mut answer = answer(world.root.issue(&issue));
+    answer.granted_with_mods = said;
+    match verify::issued(&expected, &answer, &world.peer, now()) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind {
+            ErrorKind::Certificate(fault) => Err(fault),
+            other => panic!("{other}"),
+        },
+    }
+}
+
+#[test]
+fn a_usage_that_was_asked_for_and_is_missing_is_refused_by_its_name() {
+    let cases: [(&[&str], &[&str], &str); 5] = [
+        (
+            &["digital signature", "server auth"],
+            &["digital signature", "client auth"],
+            "server auth",
+        ),
+        (
+            &["digital signature", "server auth", "client auth"],
+            &["digital signature", "server auth"],
+            "client auth",
+        ),
+        (&["digital signature"], &["key agreement"], "digital signature"),
+        (
+            &["digital signature", "1.3.6.1.5.5.7.3.17"],
+            &["content commitment", "any"],
+            "digital signature, 1.3.6.1.5.5.7.3.17",
+        ),
+        (&["key encipherment"], &["digital signature"], "key encipherment"),
+    ];
+    for (wanted, given, missing) in cases {
+        for said in [false, true] {
+            let fault = with_usages(wanted, given, NameChanges::Refuse, said).unwrap_err();
+            let expected = missing.to_owned();
+            assert_eq!(
+                fault,
+                CertificateFault::Usages { missing: expected },
+                "{wanted:?} {given:?}"
+            );
+        }
+        with_usages(wanted, given, NameChanges::AllIfSaid, false).unwrap_err();
+        with_usages(wanted, given, NameChanges::AllIfSaid, true).unwrap();
+    }
+}
+
+#[test]
+fn usages_that_the_ca_adds_or_does_not_restrict_pass() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["digital signature", "server auth"], &["-"]),
+        (&["digital signature", "server auth"], &["digital signature"]),
+        (
+            &["digital signature", "server auth"],
+            &[
+                "digital signature",
+                "key encipherment",
+                "client auth",
+                "server auth",
+            ],
+        ),
+        (&["-"], &["key agreement", "code signing"]),
+        (&["digital signature", "key encipherment"], &["digital signature"]),
+    ];
+    for (wanted, given) in cases {
+        assert_eq!(
+            with_usages(wanted, given, NameChanges::Refuse, false),
+            Ok(()),
+            "{wanted:?} {given:?}"
+        );
+    }
+}
+
+#[test]
+fn the_right_to_sign_certificates_is_refused_unless_it_was_asked_for() {
+    let sign = ["digital signature", "cert sign"];
+    let fault = with_usages(&["digital signature"], &sign, NameChanges::AllIfSaid, true).unwrap_err();
+    assert_eq!(fault, CertificateFault::Authority);
+    assert_eq!(with_usages(&sign, &sign, NameChanges::Refuse, false), Ok(()));
+}
+
+#[test]
+fn a_certificate_that_is_no_ca_is_refused_where_one_was_asked_for() {
+    let world = World::new();
+    let mut expected = expectation(&world);
+    expected.is_ca = true;
+    let refused = |issued: &Wish| {
+        let answer = answer(world.root.issue(issued));
+        verify::issued(&expected, &answer, &world.peer, now()).map_err(|error| error.kind)
+    };
+    assert_eq!(
+        refused(&wish(&world)).unwrap_err(),
+        ErrorKind::Certificate(CertificateFault::NoAuthority)
+    );
+    refused(&wish(&world).ca().usage(&["cert sign"])).unwrap();
+}
+
+#[test]
+fn an_expectation_has_the_usages_of_its_request() {
+    let world = World::new();
+    let mut enrolment = world.enrolment(EnrolmentKind::Initialization);
+    enrolment.template.extended_key_usages = vec![ExtendedKeyUsage::ClientAuth];
+    enrolment.template.key_usage = usages(&["digital signature"]);
+    let expected = Expectation::new(&enrolment, &world.new_key);
+    assert_eq!(expected.extended_key_usages, [ExtendedKeyUsage::ClientAuth]);
+    assert_eq!(expected.key_usage, usages(&["digital signature"]));
 }
 
 #[test]

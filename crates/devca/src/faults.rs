@@ -135,6 +135,8 @@ pub enum FaultKind {
     FutureValidity,
     /// The certificate has the usages of another purpose (code signing) instead of those requested.
     OtherUsage,
+    /// The certificate is a CA certificate.
+    Authority,
     /// The certificate is issued by a CA that nobody trusts.
     ForeignIssuer,
     /// The answer is `waiting`, whatever the client does.

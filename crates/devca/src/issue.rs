@@ -315,6 +315,15 @@ pub(crate) fn other_names() -> Result<Extension, Error> {
     )
 }
 
+/// A right that nobody asked for.
+pub(crate) fn authority() -> Result<Extension, Error> {
+    let constraints = BasicConstraints {
+        ca: true,
+        path_len_constraint: None,
+    };
+    extension(BASIC_CONSTRAINTS, Criticality::Yes, &constraints)
+}
+
 /// A usage that nobody asked for.
 pub(crate) fn other_usage() -> Result<Extension, Error> {
     extension(

@@ -229,6 +229,7 @@ fn twist(mut contents: Contents, struck: &Struck, now: Timestamp) -> Result<Twis
                 admitted |= *status == ClaimedStatus::GrantedWithMods;
             }
             FaultKind::OtherUsage => replace(&mut contents.extensions, issue::other_usage()?),
+            FaultKind::Authority => replace(&mut contents.extensions, issue::authority()?),
             FaultKind::PastValidity => (contents.not_before, contents.not_after) = (hours(-48), hours(-24)),
             FaultKind::FutureValidity => (contents.not_before, contents.not_after) = (hours(24), hours(48)),
             _ => {}

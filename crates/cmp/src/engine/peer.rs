@@ -68,7 +68,7 @@ pub enum NameChanges {
     Refuse,
     /// The subject may differ if the CA says grantedWithMods; alternative names may not.
     SubjectIfSaid,
-    /// Subject and alternative names may differ if the CA says grantedWithMods.
+    /// Subject and alternative names may differ, and usages be missing, if the CA says grantedWithMods.
     AllIfSaid,
 }
 

@@ -21,7 +21,7 @@ use cmp::{
 };
 use devca::{Config, DevCa, FaultKind, InMemory, RequestKind, State, faults::ClaimedStatus, http};
 use jiff::Timestamp;
-use pki::{Anchors, CertificateTemplate, PrivateKey, San, Secret};
+use pki::{Anchors, CertificateTemplate, ExtendedKeyUsage, KeyUsage, PrivateKey, San, Secret};
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 
 use super::{Client, Identity, SECRET, config, name, start};
@@ -255,6 +255,8 @@ impl Bed {
     pub fn enrolment(&self, kind: EnrolmentKind) -> Enrolment {
         let template = CertificateTemplate {
             sans: vec![San::dns("host.example").unwrap()],
+            key_usage: [KeyUsage::DigitalSignature].into_iter().collect(),
+            extended_key_usages: vec![ExtendedKeyUsage::ServerAuth],
             ..CertificateTemplate::new(name("CN=host,O=Example"))
         };
         Enrolment {
@@ -395,6 +397,8 @@ pub fn faults() -> Vec<Case> {
         message(FaultKind::ForeignSigner),
         message(FaultKind::HugeIterations),
         content(FaultKind::OtherKey),
+        content(FaultKind::OtherUsage),
+        content(FaultKind::Authority),
         content(FaultKind::PastValidity),
         content(FaultKind::FutureValidity),
         content(FaultKind::ForeignIssuer),

@@ -342,7 +342,8 @@ pub struct RequestsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub certificate_profile: Option<String>,
-    /// What to do with a certificate whose subject or names differ from the request. Default: `Reject`.
+    /// What to do with a certificate whose subject or names differ from the request, or that lacks a usage. Usages that
+    /// the CA adds are taken. Default: `Reject`.
     #[serde(default)]
     pub modifications: Modifications,
     /// Requests to this endpoint in a second, all Certificates together, 1 to 1000. Default: no limit.
