@@ -366,20 +366,16 @@ fn interrupted(error: &hyper::Error, unsent: bool) -> TransportError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     let mut text = error.to_string();
     while let Some(inner) = cause {
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
             // A TLS 1.3 server judges our certificate after our side of the handshake is over. Its alert says that it
             // does not go on to what we sent behind it.
-            let refused = matches!(tls, rustls::Error::AlertReceived(alert) if is_refusal(*alert));
+            let refused = matches!(error, rustls::Error::AlertReceived(alert) if tls::is_refusal(*alert));
             let reached = if refused || unsent {
                 Reached::No
             } else {
                 Reached::Maybe
             };
-            return TransportError::new(
-                reached,
-                TransportErrorKind::Tls,
-                escape(tls.to_string().as_bytes()),
-            );
+            return TransportError::new(reached, tls::kind(error), escape(error.to_string().as_bytes()));
         }
         text = inner.to_string();
         cause = match inner
@@ -392,20 +388,4 @@ fn interrupted(error: &hyper::Error, unsent: bool) -> TransportError {
     }
     let reached = if unsent { Reached::No } else { Reached::Maybe };
     TransportError::new(reached, TransportErrorKind::Interrupted, escape(text.as_bytes()))
-}
-
-fn is_refusal(alert: rustls::AlertDescription) -> bool {
-    use rustls::AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::CertificateRequired
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::HandshakeFailure
-    )
 }

@@ -61,8 +61,11 @@ pub enum TransportErrorKind {
     Connect,
     /// The proxy refused or could not be used.
     Proxy,
-    /// The TLS handshake failed for a reason other than trust.
+    /// TLS broke off for a reason that may pass.
     Tls,
+    /// The TLS handshake cannot succeed with these settings: no common version, group or cipher suite, a client
+    /// certificate that the server misses or refuses, a server that does not speak TLS.
+    TlsSettings,
     /// The peer's TLS certificate is not trusted.
     TlsTrust,
     /// The time allowed was over.
@@ -81,7 +84,7 @@ impl TransportErrorKind {
     /// What may be done about it.
     pub fn class(self) -> Class {
         match self {
-            Self::Settings => Class::Misconfigured,
+            Self::Settings | Self::TlsSettings => Class::Misconfigured,
             Self::TlsTrust => Class::Untrusted,
             // 408, 425 and 429 ask to come again; other 4xx (and 3xx, which we never follow) mean a wrong path.
             Self::Status(408 | 425 | 429) => Class::Retry,
@@ -107,6 +110,7 @@ impl fmt::Display for TransportErrorKind {
             Self::Connect => f.write_str("connection"),
             Self::Proxy => f.write_str("proxy"),
             Self::Tls => f.write_str("TLS"),
+            Self::TlsSettings => f.write_str("TLS settings"),
             Self::TlsTrust => f.write_str("TLS trust"),
             Self::Timeout => f.write_str("time-out"),
             Self::Interrupted => f.write_str("interrupted"),

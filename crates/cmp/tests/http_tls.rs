@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use cmp::http::{
-    HttpConfig, HttpConfigError, HttpProxy, HttpTransport, TlsAnchors, TlsConfig, TlsIdentity, TlsVersion,
+    HttpConfig, HttpConfigError, HttpProxy, HttpTransport, TlsAnchors, TlsCipher, TlsConfig, TlsGroup,
+    TlsIdentity, TlsVersion,
 };
 use cmp::{Class, Reached, Transport, TransportError, TransportErrorKind};
 use peer::{MESSAGE, Peer, Reaction, good, serve, serve_tls};
@@ -52,6 +53,9 @@ struct Server {
     clients: Option<RootCertStore>,
     names: Vec<&'static str>,
     expired: bool,
+    /// Empty: the library's.
+    ciphers: Vec<rustls::CipherSuite>,
+    groups: Vec<rustls::NamedGroup>,
 }
 
 impl Server {
@@ -62,6 +66,8 @@ impl Server {
             clients: None,
             names: vec!["127.0.0.1"],
             expired: false,
+            ciphers: vec![],
+            groups: vec![],
         }
     }
 
@@ -72,7 +78,18 @@ impl Server {
                 params.not_after = rcgen::date_time_ymd(2021, 1, 1);
             }
         });
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        if !self.ciphers.is_empty() {
+            provider
+                .cipher_suites
+                .retain(|suite| self.ciphers.contains(&suite.suite()));
+        }
+        if !self.groups.is_empty() {
+            provider
+                .kx_groups
+                .retain(|group| self.groups.contains(&group.name()));
+        }
+        let provider = Arc::new(provider);
         let versions = if self.versions.is_empty() {
             rustls::ALL_VERSIONS.to_vec()
         } else {
@@ -195,7 +212,8 @@ async fn a_missing_client_certificate_is_told_and_counts_as_not_sent_in_every_ve
         let error = post(&peer, TlsConfig::new(anchors(&server.root)))
             .await
             .unwrap_err();
-        has(&error, TransportErrorKind::Tls);
+        has(&error, TransportErrorKind::TlsSettings);
+        assert_eq!(error.kind.class(), Class::Misconfigured);
         assert!(peer.seen().is_empty());
     }
 }
@@ -226,7 +244,62 @@ async fn a_server_that_speaks_only_an_old_version_is_refused() {
     let mut tls = TlsConfig::new(anchors(&server.root));
     assert_eq!(post(&peer, tls.clone()).await.unwrap(), MESSAGE);
     tls.min_version = TlsVersion::Tls13;
-    has(&post(&peer, tls).await.unwrap_err(), TransportErrorKind::Tls);
+    has(
+        &post(&peer, tls).await.unwrap_err(),
+        TransportErrorKind::TlsSettings,
+    );
+}
+
+#[tokio::test]
+async fn a_client_certificate_from_another_root_is_told_and_counts_as_not_sent_in_every_version() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut server = Server::new();
+        server.clients = client_roots(&server.root);
+        server.versions = vec![version];
+        let peer = server.start().await;
+        let (certificate, key) = leaf(&root(), &["client.example"], |_| ());
+        let mut tls = TlsConfig::new(anchors(&server.root));
+        tls.identity = Some(TlsIdentity {
+            key: PrivateKey::from_bytes(&key.serialize_der()).unwrap(),
+            chain: vec![Certificate::from_der(certificate.der()).unwrap()],
+        });
+        has(
+            &post(&peer, tls).await.unwrap_err(),
+            TransportErrorKind::TlsSettings,
+        );
+        assert!(peer.seen().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_common_cipher_suite_or_group_is_a_matter_of_settings() {
+    let mut server = Server::new();
+    server.versions = vec![&rustls::version::TLS12];
+    server.ciphers = vec![rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
+    let peer = server.start().await;
+    let mut tls = TlsConfig::new(anchors(&server.root));
+    tls.ciphers = vec!["ECDHE-ECDSA-AES256-GCM-SHA384".parse::<TlsCipher>().unwrap()];
+    has(
+        &post(&peer, tls.clone()).await.unwrap_err(),
+        TransportErrorKind::TlsSettings,
+    );
+    tls.ciphers = vec!["ECDHE-ECDSA-AES128-GCM-SHA256".parse::<TlsCipher>().unwrap()];
+    assert_eq!(post(&peer, tls).await.unwrap(), MESSAGE);
+
+    let mut server = Server::new();
+    server.groups = vec![rustls::NamedGroup::secp384r1];
+    let peer = server.start().await;
+    let mut tls = TlsConfig::new(anchors(&server.root));
+    tls.groups = vec!["P-256".parse::<TlsGroup>().unwrap()];
+    has(
+        &post(&peer, tls.clone()).await.unwrap_err(),
+        TransportErrorKind::TlsSettings,
+    );
+    tls.groups = vec![
+        "P-256".parse::<TlsGroup>().unwrap(),
+        "P-384".parse::<TlsGroup>().unwrap(),
+    ];
+    assert_eq!(post(&peer, tls).await.unwrap(), MESSAGE);
 }
 
 #[tokio::test]
@@ -248,7 +321,7 @@ async fn a_server_without_tls_is_told_apart_from_a_bad_certificate() {
         .post(MESSAGE)
         .await
         .unwrap_err();
-    has(&error, TransportErrorKind::Tls);
+    has(&error, TransportErrorKind::TlsSettings);
 }
 
 #[test]

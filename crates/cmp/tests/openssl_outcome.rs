@@ -108,17 +108,17 @@ const TABLE: [(&str, Class, Reached, Stage, &str); 33] = [
     ),
     (
         "tls client certificate required",
-        Retry,
+        Misconfigured,
         No,
         Stage::Requesting,
-        "TLS: tlsv13 alert certificate required",
+        "TLS settings: tlsv13 alert certificate required",
     ),
     (
         "tls to a plain server",
-        Retry,
+        Misconfigured,
         No,
         Stage::Requesting,
-        "TLS: wrong version number",
+        "TLS settings: wrong version number",
     ),
     (
         "proxy refuses",

@@ -245,10 +245,10 @@ fn handshake_failure(error: &io::Error) -> TransportError {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let kind = match cause {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            TransportErrorKind::TlsTrust
-        }
-        _ => TransportErrorKind::Tls,
+        // What came is no TLS: the scheme or the port is wrong.
+        Some(rustls::Error::InvalidMessage(_)) => TransportErrorKind::TlsSettings,
+        Some(error) => tls::kind(error),
+        None => TransportErrorKind::Tls,
     };
     unsent(kind, escape(error.to_string().as_bytes()))
 }

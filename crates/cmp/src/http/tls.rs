@@ -12,6 +12,7 @@ use rustls::{
 };
 
 use super::HttpConfigError;
+use crate::transport::TransportErrorKind;
 
 /// TLS to the CMP server. There is no way to leave the check of the server's certificate out.
 #[derive(Clone, Debug)]
@@ -367,6 +368,43 @@ fn roots(anchors: &TlsAnchors) -> Result<RootCertStore, HttpConfigError> {
     } else {
         Ok(store)
     }
+}
+
+/// What a failure of TLS means: distrust of the server, settings that cannot work, or something that may pass.
+pub(super) fn kind(error: &rustls::Error) -> TransportErrorKind {
+    use rustls::{AlertDescription as Alert, Error};
+    match error {
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => TransportErrorKind::TlsTrust,
+        Error::PeerIncompatible(_) => TransportErrorKind::TlsSettings,
+        Error::AlertReceived(alert) if is_refusal(*alert) => TransportErrorKind::TlsSettings,
+        Error::AlertReceived(
+            Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::IllegalParameter
+            | Alert::UnsupportedExtension
+            | Alert::UnrecognisedName
+            | Alert::NoApplicationProtocol,
+        ) => TransportErrorKind::TlsSettings,
+        _ => TransportErrorKind::Tls,
+    }
+}
+
+/// Does the server refuse us, so that it has not read what we sent behind the handshake?
+pub(super) fn is_refusal(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::HandshakeFailure
+    )
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ fn refusal(report: &Report<'_>) -> Option<CmpError> {
 }
 
 /// HTTP and below. The first row that fits decides.
-const TRANSFER: [(&str, TransportErrorKind, Reached); 25] = {
+const TRANSFER: [(&str, TransportErrorKind, Reached); 26] = {
     use Reached::{Maybe, No};
     use TransportErrorKind as Kind;
     [
@@ -166,14 +166,15 @@ const TRANSFER: [(&str, TransportErrorKind, Reached); 25] = {
         ("Name or service not known", Kind::Resolve, No),
         ("No address associated", Kind::Resolve, No),
         ("certificate verify failed", Kind::TlsTrust, No),
-        ("wrong version number", Kind::Tls, No),
-        ("unsupported protocol", Kind::Tls, No),
-        ("no protocols available", Kind::Tls, No),
+        ("wrong version number", Kind::TlsSettings, No),
+        ("unsupported protocol", Kind::TlsSettings, No),
+        ("no protocols available", Kind::TlsSettings, No),
         // An alert is the server's refusal of the handshake; with TLS 1.3 that of our certificate comes behind the request,
-        // which the server then has not read.
-        ("SSL alert number", Kind::Tls, No),
-        ("packet length too long", Kind::Tls, No),
-        ("The server does not support", Kind::Tls, No),
+        // which the server then has not read. 80 is its internal error (RFC 8446, 6.2), the others do not pass by waiting.
+        ("SSL alert number 80", Kind::Tls, No),
+        ("SSL alert number", Kind::TlsSettings, No),
+        ("packet length too long", Kind::TlsSettings, No),
+        ("The server does not support", Kind::TlsSettings, No),
         ("Connection refused", Kind::Connect, No),
         ("unreachable", Kind::Connect, No),
         ("No route to host", Kind::Connect, No),
