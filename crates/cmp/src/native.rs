@@ -34,6 +34,7 @@ impl Native {
             };
         };
         let sent = self.transport.post(outgoing).await;
+        transaction.note_peer_clock(None);
         let response = sent.map_err(|error| CmpError::transport(stage, error))?;
         transaction.note_peer_clock(response.date);
         let mut step = transaction.receive(&response.body, context)?;

@@ -60,7 +60,7 @@ pub struct Transaction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<Bytes>,
     state: State,
-    /// The peer's clock, from the last answer.
+    /// The peer's clock, from the answer of the last round.
     #[serde(skip)]
     peer_clock: Option<Timestamp>,
 }
@@ -239,14 +239,14 @@ impl Transaction {
         matches!(self.state, State::Over)
     }
 
-    /// The peer's clock as the transport told it with the last answer. Not authenticated: good for a warning about
-    /// clocks, not for a decision.
+    /// The peer's clock by the answer of the last round: messageTime, if the answer has one and was authentic, else what
+    /// the transport told (HTTP `Date`), which nobody vouches for. `None` if there was no answer or no time in it.
     pub fn peer_clock(&self) -> Option<Timestamp> {
         self.peer_clock
     }
 
     pub(crate) fn note_peer_clock(&mut self, clock: Option<Timestamp>) {
-        self.peer_clock = clock.or(self.peer_clock);
+        self.peer_clock = clock;
     }
 
     /// How far it is, for errors.

@@ -103,6 +103,11 @@ pub enum FaultKind {
         /// By how many seconds; negative is the past.
         seconds: i64,
     },
+    /// The CA's clock is wrong: messageTime and the HTTP header `Date`.
+    ClockSkew {
+        /// By how many seconds; negative is the past.
+        seconds: i64,
+    },
     /// recipNonce is not the request's senderNonce.
     WrongNonce,
     /// transactionID is another.

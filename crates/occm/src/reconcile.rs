@@ -15,5 +15,6 @@ pub mod state;
 pub mod world;
 
 mod act;
+mod advice;
 mod exchange;
 mod report;

@@ -15,6 +15,7 @@ mod support;
 
 use std::process::Command;
 
+use occm::model::reason::Reason;
 use support::{BIN, Ca, Host, SECRET, certificate_yaml, issuer_yaml, occm, wait_for};
 
 /// Conditions and last failure of an object, once it has this reason.
@@ -47,6 +48,17 @@ fn told(host: &Host, kind: &str, name: &str, reason: &str) -> String {
     ];
     let text = kept.join("\n").replace(&format!("\n{}", quiet.join("\n")), "");
     without_chance(host, &text)
+}
+
+/// The condition `Ready` alone, where what else is tried meanwhile is chance.
+fn only_ready(told: &str) -> String {
+    let start = told
+        .find("- type: Ready")
+        .expect("it is told whether it is ready");
+    let text = &told[start..];
+    let end = text.find("\n- type").or_else(|| text.find("\noutputs:"));
+    let end = end.or_else(|| text.find("\nlastFailure:")).unwrap_or(text.len());
+    text[..end].to_owned()
 }
 
 /// Without what differs from run to run.
@@ -381,6 +393,25 @@ fn engine_unavailable() {
     insta::assert_snapshot!(told(&host, "Issuer", "ca", "EngineUnavailable"));
 }
 
+#[test]
+fn issuer_not_ready() {
+    let mut ca = Ca::start("{}");
+    let issuer = issuer_yaml(&ca, SECRET, "");
+    ca.stop();
+    let host = start(&issuer, &web(""));
+    told(&host, "Issuer", "ca", "Unreachable");
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "IssuerNotReady"));
+}
+
+#[test]
+fn identity_late() {
+    let mut ca = Ca::start(r#"{"maxValiditySeconds":9}"#);
+    let host = start(&issuer_yaml(&ca, SECRET, ""), "");
+    host.wait_ready_file("Issuer", "ca");
+    ca.stop();
+    insta::assert_snapshot!(only_ready(&told(&host, "Issuer", "ca", "IdentityLate")));
+}
+
 // -- The CA -------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -454,6 +485,82 @@ fn short_lived() {
     insta::assert_snapshot!(told(&host, "Certificate", "web", "ShortLived"));
 }
 
+#[test]
+fn expired() {
+    let mut ca = Ca::start(r#"{"maxValiditySeconds":5}"#);
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &web(""));
+    host.wait_ready_file("Certificate", "web");
+    ca.stop();
+    insta::assert_snapshot!(only_ready(&told(&host, "Certificate", "web", "Expired")));
+}
+
+#[test]
+fn circuit_open() {
+    let mut ca = Ca::start("{}");
+    let host = Host::with_issuer(&ca, "");
+    let mut host = host;
+    host.start();
+    host.wait_ready_file("Issuer", "ca");
+    ca.stop();
+    // More failures than the breaker bears, by others.
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        host.write(&format!("{name}.yaml"), &certificate_yaml(name, ""));
+        wait_for("an attempt", || {
+            host.log_text().contains(&format!("default/{name}")).then_some(())
+        });
+    }
+    host.write("web.yaml", &web(""));
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "CircuitOpen"));
+}
+
+#[test]
+fn clock_skew() {
+    let ca = Ca::start(r#"{"maxValiditySeconds":12}"#);
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &web(""));
+    host.wait_ready_file("Certificate", "web");
+    ca.arm(r#"{"fault":"clock-skew","seconds":7200}"#);
+    // The CA's clock is seen by an exchange for a reason that has nothing to do with time.
+    host.write("other.yaml", &certificate_yaml("other", ""));
+    let other = told(&host, "Certificate", "other", "Misconfigured").replace("7199 s", "7200 s");
+    insta::assert_snapshot!("a_wrong_clock", other.replace("7201 s", "7200 s"));
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "ClockSkew"));
+}
+
+/// The warning with this reason in the file of Events, and what the status counts.
+fn event(host: &Host, name: &str, reason: &str, counter: &str) -> String {
+    let text = wait_for(&format!("Event {reason}"), || {
+        let all = std::fs::read_to_string(host.path().join(".occm/events.jsonl")).ok()?;
+        let line = all.lines().find(|line| line.contains(&format!("\"{reason}\"")))?;
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(event["message"].as_str()?.to_owned())
+    });
+    let counted = wait_for(counter, || {
+        let status = host.status_file("Certificate", name);
+        let line = status.lines().find(|line| line.starts_with(counter))?;
+        Some(line.to_owned())
+    });
+    without_chance(host, &format!("{reason}: {text}\n{counted}"))
+}
+
+#[test]
+fn possible_orphan() {
+    let ca = Ca::start("{}");
+    ca.arm(r#"{"fault":"drop-answer","request":"cr","times":2}"#);
+    let host = start(
+        &issuer_yaml(&ca, SECRET, "  requests: {resendWindow: 0s}\n"),
+        &web(""),
+    );
+    insta::assert_snapshot!(event(&host, "web", "PossibleOrphan", "possibleOrphans:"));
+}
+
+#[test]
+fn orphaned() {
+    let ca = Ca::start("{}");
+    ca.arm(r#"{"fault":"reject","failure":2,"text":"too late","request":"certconf","skip":1}"#);
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &web(""));
+    insta::assert_snapshot!(event(&host, "web", "Orphaned", "orphans:"));
+}
+
 // -- Outputs ------------------------------------------------------------------------------------------------------
 
 fn foreign(existing: &str, reason: &str) -> String {
@@ -481,6 +588,47 @@ fn adopt_refused() {
 }
 
 #[test]
+fn owned_by_another() {
+    let ca = Ca::start("{}");
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &certificate_yaml("first", ""));
+    host.wait_ready_file("Certificate", "first");
+    let before = host.read("first-tls", "tls.key");
+    host.write("web.yaml", &web("").replace("web-tls", "first-tls"));
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "OwnedByAnother"));
+    assert_eq!(host.read("first-tls", "tls.key"), before);
+}
+
+#[test]
+fn wrong_secret_type() {
+    let ca = Ca::start("{}");
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &certificate_yaml("first", ""));
+    host.wait_ready_file("Certificate", "first");
+    let output = "  outputs:\n  - secret: {name: first-tls, type: Opaque}\n    keys: {web.key: {part: Key}, web.crt: \
+                  {part: Certificate}}\n";
+    host.write("web.yaml", &web(output).replace("  secretName: web-tls\n", ""));
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "WrongSecretType"));
+}
+
+#[test]
+fn fighting() {
+    let ca = Ca::start("{}");
+    let host = start(&issuer_yaml(&ca, SECRET, ""), &web(""));
+    host.wait_ready_file("Certificate", "web");
+    let good = host.wait_output("web-tls", "tls.crt");
+    for round in 0..12 {
+        if host.status_file("Certificate", "web").contains("Fighting") {
+            break;
+        }
+        std::fs::write(host.output("web-tls", "tls.crt"), format!("{round}")).unwrap();
+        wait_for("a repair or the end of them", || {
+            let over = host.status_file("Certificate", "web").contains("Fighting");
+            (over || host.read("web-tls", "tls.crt").as_ref() == Some(&good)).then_some(())
+        });
+    }
+    insta::assert_snapshot!(told(&host, "Certificate", "web", "Fighting"));
+}
+
+#[test]
 fn drift_reported() {
     let ca = Ca::start("{}");
     let host = start(&issuer_yaml(&ca, SECRET, ""), &web("  onDrift: Alert\n"));
@@ -502,4 +650,95 @@ fn record_unreadable() {
     host.write("web.yaml", &web("  ipAddresses: [192.0.2.9]\n"));
     host.start();
     insta::assert_snapshot!(told(&host, "Certificate", "web", "RecordUnreadable"));
+}
+
+// -- All of them --------------------------------------------------------------------------------------------------
+
+/// Where people are shown what a reason looks like.
+enum Shown {
+    /// In this committed snapshot of this file.
+    Snapshot(&'static str),
+    /// Nothing is wrong with an object that has it.
+    Fine,
+    /// It cannot happen on a host: a directory has no namespaces that are being deleted.
+    Kubernetes,
+}
+
+fn shown(reason: Reason) -> Shown {
+    use Shown::{Fine, Kubernetes, Snapshot};
+    match reason {
+        Reason::Missing
+        | Reason::WishChanged
+        | Reason::IssuerChanged
+        | Reason::RenewalDue
+        | Reason::RenewRequested
+        | Reason::RecreateRequested
+        | Reason::RevokeRequested
+        | Reason::Reissue
+        | Reason::Issued
+        | Reason::Renewed
+        | Reason::Revoked
+        | Reason::UpToDate
+        | Reason::OutputDeleted
+        | Reason::OutputChanged
+        | Reason::OutputMissing
+        | Reason::OutputOutdated
+        | Reason::Restored
+        | Reason::Adopted
+        | Reason::Issuing
+        | Reason::Ready
+        | Reason::IdentityPending
+        | Reason::IdentityReady
+        | Reason::NoIdentity
+        | Reason::Deleting => Fine,
+        Reason::NamespaceTerminating => Kubernetes,
+        Reason::Expired => Snapshot("expired"),
+        Reason::ForeignSecret => Snapshot("foreign_secret"),
+        Reason::OwnedByAnother => Snapshot("owned_by_another"),
+        Reason::WrongSecretType => Snapshot("wrong_secret_type"),
+        Reason::Fighting => Snapshot("fighting"),
+        Reason::DriftReported => Snapshot("drift_reported"),
+        Reason::NoAccess => Snapshot("an_output_that_was_given_away"),
+        Reason::AdoptRefused => Snapshot("adopt_refused"),
+        Reason::InvalidSpec => Snapshot("invalid_spec"),
+        Reason::IssuerNotFound => Snapshot("issuer_not_found"),
+        Reason::IssuerNotAllowed => Snapshot("issuer_not_allowed"),
+        Reason::IssuerInvalid => Snapshot("issuer_invalid"),
+        Reason::IssuerNotReady => Snapshot("issuer_not_ready"),
+        Reason::InputMissing => Snapshot("input_missing"),
+        Reason::InputInvalid => Snapshot("an_unreadable_trust_store"),
+        Reason::BudgetExhausted => Snapshot("budget_exhausted"),
+        Reason::BackingOff => Snapshot("rejected"),
+        Reason::CircuitOpen => Snapshot("circuit_open"),
+        Reason::ClockSkew => Snapshot("clock_skew"),
+        Reason::Pending => Snapshot("pending"),
+        Reason::ShortLived => Snapshot("short_lived"),
+        Reason::RecordUnreadable => Snapshot("record_unreadable"),
+        Reason::Unreachable => Snapshot("unreachable"),
+        Reason::Unavailable => Snapshot("unavailable"),
+        Reason::Rejected => Snapshot("rejected"),
+        Reason::Untrusted => Snapshot("untrusted"),
+        Reason::Misconfigured => Snapshot("misconfigured"),
+        Reason::PossibleOrphan => Snapshot("possible_orphan"),
+        Reason::Orphaned => Snapshot("orphaned"),
+        Reason::StoreFailed => Snapshot("a_full_disk"),
+        Reason::EngineUnavailable => Snapshot("engine_unavailable"),
+        Reason::IdentityLate => Snapshot("identity_late"),
+    }
+}
+
+#[test]
+fn every_reason_that_something_is_wrong_has_a_snapshot_with_its_word() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for reason in Reason::ALL.iter().copied() {
+        match shown(reason) {
+            Shown::Fine | Shown::Kubernetes => {}
+            Shown::Snapshot(name) => {
+                let file = folder.join(format!("snapshots/host_errors__{name}.snap"));
+                let text = std::fs::read_to_string(&file)
+                    .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                assert!(text.contains(reason.as_str()), "{}: no {reason}", file.display());
+            }
+        }
+    }
 }

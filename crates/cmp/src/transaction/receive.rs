@@ -43,10 +43,15 @@ impl Transaction {
                 return Err(fail(ErrorKind::State("no answer is awaited")));
             }
         };
+        let fresh = wire.polled_nonce.is_none();
         let authentic = match check::authenticate(self.id, wire, &message, context, self.started) {
             Ok(authentic) => authentic,
             Err(kind) => return Err(unauthenticated(stage, kind, &message)),
         };
+        // A delayed answer may have been made long ago.
+        if fresh && let Some(time) = &message.header.message_time {
+            self.peer_clock = time.timestamp().or(self.peer_clock);
+        }
         let polled = match &self.state {
             State::Polling { cert_req_id, .. } => Some(*cert_req_id),
             _ => None,

@@ -71,7 +71,9 @@ fn reply(delivery: Delivery, struck: &Struck) -> Reply {
     for fault in struck.iter() {
         match fault {
             FaultKind::Delay { millis } => reply.delay += Duration::from_millis(*millis),
-            FaultKind::DateSkew { seconds } => reply.date_skew = reply.date_skew.saturating_add(*seconds),
+            FaultKind::DateSkew { seconds } | FaultKind::ClockSkew { seconds } => {
+                reply.date_skew = reply.date_skew.saturating_add(*seconds)
+            }
             _ => {}
         }
     }

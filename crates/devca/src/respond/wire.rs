@@ -13,7 +13,7 @@ use cmp::{
     },
     protection::{self, MacParameters},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pki::Certificate;
 
 use super::{Answer, Job, client::Proof};
@@ -152,6 +152,16 @@ impl DevCa {
         extra: &[Certificate],
         struck: &Struck,
     ) -> Vec<u8> {
+        for fault in struck.iter() {
+            if let FaultKind::ClockSkew { seconds } = fault {
+                header.message_time = header
+                    .message_time
+                    .as_ref()
+                    .and_then(GeneralTime::timestamp)
+                    .and_then(|time| time.checked_add(SignedDuration::from_secs(*seconds)).ok())
+                    .map(GeneralTime::from_timestamp);
+            }
+        }
         if struck.has(&FaultKind::WrongNonce) {
             header.recip_nonce = OctetString::new(random()).ok();
         }

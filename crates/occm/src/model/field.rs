@@ -65,6 +65,14 @@ impl fmt::Display for FieldErrors {
 
 impl std::error::Error for FieldErrors {}
 
+/// What is wrong according to `pki`, without its list of what is allowed, which a [`FieldError`] has apart.
+pub fn problem_of(error: &pki::Error) -> String {
+    match error {
+        pki::Error::NotAllowed { input, reason, .. } => format!("{input} {reason}"),
+        other => other.to_string(),
+    }
+}
+
 /// A value as an error message shows it: quoted, escaped and cut.
 pub fn shown(value: &str) -> String {
     let cut: String = value.chars().take(SHOWN_VALUE).collect();

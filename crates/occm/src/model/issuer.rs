@@ -426,6 +426,9 @@ pub struct IssuerStatus {
     /// Requests to the CA that may have been issued without our knowing, all time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub possible_orphans: u64,
+    /// Certificates that were issued and could not be used, all time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub orphans: u64,
     /// Inputs that are read by polling, because more than the limit are watched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub polled_inputs: BTreeMap<String, String>,

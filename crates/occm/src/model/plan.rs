@@ -11,7 +11,7 @@ use std::str::FromStr;
 use pki::{KeyAlgorithm, Name, San};
 
 use crate::model::certificate::{PrivateKeyAlgorithm, PrivateKeySpec};
-use crate::model::field::{FieldErrors, shown};
+use crate::model::field::{FieldErrors, problem_of, shown};
 use crate::model::object::ObjectKey;
 
 pub use certificate::{CertificatePlan, KeyRotation, OutputPlan, RenewRule, named_outputs};
@@ -86,7 +86,7 @@ fn name(path: &str, text: &str, errors: &mut FieldErrors) -> Option<Name> {
         Err(error) => {
             errors.push(
                 path,
-                format!("{} is not a name: {error}", shown(text)),
+                format!("{} is not a name: {}", shown(text), problem_of(&error)),
                 NAME_ALLOWED,
             );
             None
@@ -144,7 +144,7 @@ fn sans(kind: SanKind, path: &str, texts: &[String], into: &mut Vec<San>, errors
             }
             Ok(san) => into.push(san),
             Err(error) => {
-                let problem = format!("{} cannot be used: {error}", shown(text));
+                let problem = format!("{} cannot be used: {}", shown(text), problem_of(&error));
                 errors.push(format!("{path}[{i}]"), problem, kind.allowed());
             }
         }

@@ -72,7 +72,8 @@ impl Manager {
             Ok(write) => write,
             Err(error) => {
                 tracing::warn!(%subject, secret = %plan.secret, %error, "output cannot be made from the record");
-                return Ok(self.block_output(subject, &plan.secret, Reason::RecordUnreadable));
+                let trouble = Some(error.to_string());
+                return Ok(self.block_output(subject, &plan.secret, Reason::RecordUnreadable, trouble));
             }
         };
         if !self.may_act() {
@@ -86,14 +87,20 @@ impl Manager {
             }
             Err(error @ StoreError::Forbidden(..)) => {
                 tracing::warn!(%subject, secret = %plan.secret, %error, "output may not be written");
-                Ok(self.block_output(subject, &plan.secret, Reason::NoAccess))
+                let trouble = Some(error.to_string());
+                Ok(self.block_output(subject, &plan.secret, Reason::NoAccess, trouble))
             }
             Err(StoreError::Terminating(_)) => {
-                Ok(self.block_output(subject, &plan.secret, Reason::NamespaceTerminating))
+                Ok(self.block_output(subject, &plan.secret, Reason::NamespaceTerminating, None))
             }
-            Err(StoreError::Refused(_, why)) => {
-                tracing::warn!(%subject, secret = %plan.secret, %why, "output was refused");
-                Ok(self.block_output(subject, &plan.secret, Reason::StoreFailed))
+            Err(error @ StoreError::Refused(..)) => {
+                tracing::warn!(%subject, secret = %plan.secret, %error, "output was refused");
+                let trouble = Some(error.to_string());
+                Ok(self.block_output(subject, &plan.secret, Reason::StoreFailed, trouble))
+            }
+            Err(error @ StoreError::Unavailable(..)) => {
+                self.note_trouble(subject, &plan.secret, &error).await;
+                Err(error)
             }
             Err(StoreError::Conflict(what)) => {
                 self.refresh_secret(&plan.secret).await?;
@@ -146,10 +153,34 @@ impl Manager {
         Ok(())
     }
 
-    fn block_output(&self, subject: &Subject, secret: &ObjectKey, reason: Reason) -> Go {
+    fn block_output(
+        &self,
+        subject: &Subject,
+        secret: &ObjectKey,
+        reason: Reason,
+        trouble: Option<String>,
+    ) -> Go {
         let until = self.clock.now() + REFUSED_PAUSE;
-        self.state().output_memory(subject.key(), secret).blocked = Some((reason, until));
+        let mut state = self.state();
+        let memory = state.output_memory(subject.key(), secret);
+        memory.blocked = Some((reason, until));
+        memory.trouble = trouble;
         Go::On
+    }
+
+    /// A full disk, a store that does not answer: told in the status where that can be written, once for each trouble.
+    async fn note_trouble(&self, subject: &Subject, secret: &ObjectKey, error: &StoreError) {
+        let trouble = Some(error.to_string());
+        {
+            let mut state = self.state();
+            let memory = state.output_memory(subject.key(), secret);
+            if memory.trouble == trouble {
+                return;
+            }
+            memory.trouble = trouble;
+        }
+        // The log says it all the same.
+        let _ = self.report(subject, Some(Reason::StoreFailed), None).await;
     }
 
     /// Remembers a write, tells of a repair, and stops a fight.
@@ -171,11 +202,15 @@ impl Manager {
             let memory = state.output_memory(subject.key(), secret);
             memory.known_ours = true;
             memory.seen = true;
+            memory.trouble = None;
             let fight = repaired && count_repair(memory, now);
             memory.last_write = Some(now);
             if fight {
                 memory.blocked = Some((Reason::Fighting, now + SignedDuration::from_secs(TRUCE_SECONDS)));
                 memory.rival = Some(rival.clone());
+                memory.trouble = Some(format!(
+                    "it is changed again and again by {rival}; allowed: one writer"
+                ));
             }
             fight
         };

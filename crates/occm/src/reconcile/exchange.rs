@@ -455,7 +455,8 @@ impl Manager {
                     self.send(subject, exchange, &mut open.transaction, copies).await
                 }
             };
-            self.note_contact(&exchange.plan.issuer, result.as_ref().err());
+            let clock = open.transaction.peer_clock();
+            self.note_contact(&exchange.plan.issuer, result.as_ref().err(), clock);
             let confirming = open.phase == Phase::Issued;
             match result {
                 Ok(Step::Send) => {
@@ -520,8 +521,8 @@ impl Manager {
         step
     }
 
-    /// Tells the breaker and remembers the CA's clock.
-    fn note_contact(&self, issuer: &ObjectKey, error: Option<&CmpError>) {
+    /// Tells the breaker and remembers the CA's clock: what a refused messageTime says, or what the answer itself told.
+    fn note_contact(&self, issuer: &ObjectKey, error: Option<&CmpError>, clock: Option<Timestamp>) {
         let now = self.clock.now();
         let mut state = self.state();
         let Some(entry) = state.issuers.get_mut(issuer) else {
@@ -530,14 +531,16 @@ impl Manager {
         match error.map(|error| &error.kind) {
             Some(ErrorKind::Transport { .. }) => entry.pace.missed(now),
             Some(ErrorKind::MessageTime { seconds }) => {
-                entry.clock_offset = Some(SignedDuration::from_secs(*seconds));
+                entry.clock_offset = Some((SignedDuration::from_secs(*seconds), now));
                 entry.pace.reached();
             }
             Some(_) | None => {
                 entry.pace.reached();
                 entry.last_contact = Some(now);
-                if error.is_none() {
-                    entry.clock_offset = None;
+                match clock {
+                    Some(clock) => entry.clock_offset = Some((clock.duration_since(now), now)),
+                    None if error.is_none() => entry.clock_offset = None,
+                    None => {}
                 }
             }
         }

@@ -489,7 +489,7 @@ impl Manager {
     }
 
     /// Writes the status of the subject's object, if it changed, and tells of a new reason.
-    async fn report(
+    pub(super) async fn report(
         &self,
         subject: &Subject,
         blocked: Option<Reason>,

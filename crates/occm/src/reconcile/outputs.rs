@@ -27,6 +27,8 @@ pub struct OutputView<'a> {
     pub state: OutputState,
     /// The Certificate whose output it is.
     pub owner: &'a ObjectKey,
+    /// What the store said when it was last to be written and could not be: names the place and what is wrong with it.
+    pub trouble: Option<String>,
 }
 
 /// What is so with one output, and what follows from it.
@@ -72,6 +74,8 @@ pub struct OutputMemory {
     pub last_write: Option<Timestamp>,
     /// It cannot be written until then, and why.
     pub blocked: Option<(Reason, Timestamp)>,
+    /// What the store said when it last could not be written.
+    pub trouble: Option<String>,
     /// Version whose content could not be taken into the record.
     pub rebuild_refused: Option<crate::store::Version>,
     /// We wrote or saw it as ours since this process started.
@@ -188,9 +192,14 @@ impl Judge<'_> {
     fn foreign(&self, plan: &OutputPlan, facts: &SecretFacts, memory: &OutputMemory) -> Option<OutputState> {
         if let Some(owner) = facts.annotations.get(OWNER_ANNOTATION)
             && *owner != self.owner.to_string()
-            && !shares_secret(plan, facts)
         {
-            return Some(OutputState::Blocked(Reason::OwnedByAnother, None));
+            if !shares_secret(plan, facts) {
+                return Some(OutputState::Blocked(Reason::OwnedByAnother, None));
+            }
+            // To give it our type would take the other's keys away.
+            if facts.kind != plan.kind {
+                return Some(OutputState::Blocked(Reason::WrongSecretType, None));
+            }
         }
         if facts.controller.is_some() {
             return Some(OutputState::Blocked(Reason::OwnedByAnother, None));

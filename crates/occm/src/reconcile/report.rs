@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::certificate::{CertificateStatus, HistoryEntry, OutputStatus};
 use crate::model::condition::{Condition, ConditionStatus, set_condition};
+use crate::model::field::shown;
 use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
+use crate::model::object::OWNER_ANNOTATION;
 use crate::model::reason::Reason;
 use crate::reconcile::outputs::{OutputState, OutputView};
 use crate::reconcile::state::State;
@@ -214,7 +216,13 @@ fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
     let secret = &view.plan.secret;
     match &view.state {
         OutputState::InSync => (Reason::UpToDate, String::new()),
-        OutputState::Write(_, reason) => (*reason, format!("Secret {secret} is being written")),
+        OutputState::Write(_, reason) => match &view.trouble {
+            Some(trouble) => (
+                Reason::StoreFailed,
+                format!("Secret {secret} cannot be written: {trouble}"),
+            ),
+            None => (*reason, format!("Secret {secret} is being written")),
+        },
         OutputState::Reissue => (
             Reason::Reissue,
             format!("Secret {secret} was changed; a new certificate is due"),
@@ -236,11 +244,46 @@ fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
             Reason::Missing,
             format!("there is nothing to write to Secret {secret}"),
         ),
-        OutputState::Blocked(reason, _) => (
-            *reason,
-            format!("Secret {secret} cannot be written: {}", reason.meaning()),
-        ),
+        OutputState::Blocked(reason, _) => (*reason, blocked_output(view, *reason)),
     }
+}
+
+/// What stands in the way of an output, and what would let it be written.
+fn blocked_output(view: &OutputView<'_>, reason: Reason) -> String {
+    let secret = &view.plan.secret;
+    let facts = view.facts;
+    let owner = facts.and_then(|facts| {
+        facts
+            .annotations
+            .get(OWNER_ANNOTATION)
+            .or(facts.controller.as_ref())
+    });
+    let why = match (reason, &view.trouble, owner, facts) {
+        (Reason::OwnedByAnother, _, Some(owner), _) => format!(
+            "it belongs to {}; allowed: a Secret of this Certificate alone, so another spec.secretName, or the other lets it go",
+            shown(owner)
+        ),
+        (Reason::ForeignSecret, ..) => format!(
+            "{}; allowed: another spec.secretName, the Secret removed, or spec.existing Adopt or Replace",
+            reason.meaning()
+        ),
+        (Reason::AdoptRefused, ..) => format!(
+            "{}; allowed: a key and a certificate that fit each other and the wish, or spec.existing Replace",
+            reason.meaning()
+        ),
+        (Reason::WrongSecretType, _, Some(owner), Some(facts)) => format!(
+            "it has type {} for {}, and this output has type {}; allowed: the same type, or a Secret of its own",
+            shown(&facts.kind),
+            shown(owner),
+            shown(&view.plan.kind)
+        ),
+        (Reason::NoAccess, Some(trouble), ..) => format!(
+            "{trouble}; allowed: a place that occm may read and write, see the documentation of the store"
+        ),
+        (_, Some(trouble), ..) => trouble.clone(),
+        _ => reason.meaning().to_owned(),
+    };
+    format!("Secret {secret} cannot be written: {why}")
 }
 
 /// A sentence for a reason that stands against issuing.
@@ -262,6 +305,9 @@ fn explain(world: &World<'_>, reason: Reason) -> String {
             _ => {}
         }
     }
+    if let (Reason::ClockSkew, Some(offset)) = (reason, world.clock_offset) {
+        return clock_skew(offset);
+    }
     if let IssuerView::Unusable { reason: why, message } = &world.issuer
         && *why == reason
     {
@@ -280,6 +326,20 @@ fn explain(world: &World<'_>, reason: Reason) -> String {
         return output_problem(view).1;
     }
     reason.meaning().to_owned()
+}
+
+/// In whole minutes, so that a clock that drifts does not write a status every minute.
+fn clock_skew(offset: SignedDuration) -> String {
+    let minutes = ((offset.as_secs().abs() + 30) / 60).max(1);
+    let way = if offset.is_negative() {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    format!(
+        "our clock is {minutes} minutes {way} that of the CA or the API server; allowed: 5 minutes. Nothing is renewed \
+         until one of them is set right"
+    )
 }
 
 /// `Issuing` is written only for what takes longer: a CA that lets us wait, a failure, a block.
@@ -449,6 +509,7 @@ fn issuer_status(
     if let Some(record) = world.record {
         status.last_failure = record.failure().map(failure_status);
         status.possible_orphans = record.ledger.possible_orphans;
+        status.orphans = record.ledger.orphans;
     }
     if let (Some(issued), Some(plan)) = (current, world.plan()) {
         status.identity = Some(IdentityStatus {

@@ -23,6 +23,10 @@ use crate::reconcile::schedule::LONGEST_WAIT;
 use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
 use crate::store::{Change, ContentHash, InputFacts, Presence, SecretFacts, Seen, Status, Subject, Version};
 
+/// How long a difference of the clocks stands against issuing after it was told: then one more try asks the CA again, since
+/// nothing else does.
+const OFFSET_HOLDS: SignedDuration = SignedDuration::from_mins(10);
+
 /// Everything the manager knows.
 #[derive(Default)]
 pub struct State {
@@ -65,8 +69,8 @@ pub struct IssuerEntry {
     pub credentials: Option<(Version, Vec<Arc<Credentials>>)>,
     /// How fast it is asked.
     pub pace: Pace,
-    /// Difference between the CA's clock and ours, as last told by it.
-    pub clock_offset: Option<SignedDuration>,
+    /// Difference between the CA's clock and ours, as last told by it, and when that was.
+    pub clock_offset: Option<(SignedDuration, Timestamp)>,
     /// When the CA last answered.
     pub last_contact: Option<Timestamp>,
 }
@@ -554,7 +558,9 @@ impl State {
         let issuer = self.issuer_view(subject, plan);
         let ca_offset = plan
             .and_then(|plan| self.issuers.get(&plan.issuer))
-            .and_then(|entry| entry.clock_offset);
+            .and_then(|entry| entry.clock_offset)
+            .filter(|(_, told)| *told <= now && now.duration_since(*told) < OFFSET_HOLDS)
+            .map(|(offset, _)| offset);
         let attempt_hash = self.attempt_hash(subject, plan, notes.unwrap_or(&NONE));
         World {
             now,
@@ -639,6 +645,7 @@ impl State {
                 plan,
                 state: OutputState::NothingToWrite,
                 owner,
+                trouble: None,
             })
             .collect();
         let carried: Vec<u64> = views.iter().filter_map(OutputView::carried_revision).collect();
@@ -656,7 +663,9 @@ impl State {
         };
         let forgotten = OutputMemory::default();
         for (i, view) in views.iter_mut().enumerate() {
-            view.state = judge.state(&view.plan, view.facts, memories.get(i).unwrap_or(&forgotten));
+            let memory = memories.get(i).unwrap_or(&forgotten);
+            view.state = judge.state(&view.plan, view.facts, memory);
+            view.trouble.clone_from(&memory.trouble);
         }
         views
     }

@@ -210,6 +210,11 @@ impl DirStore {
         listing
     }
 
+    /// File and line where a field of an object is written, for messages to people.
+    pub fn place_of(&self, kind: Kind, key: &ObjectKey, path: &str) -> Option<(String, usize)> {
+        self.inner.objects().place_of(&(kind, key.clone()), path)
+    }
+
     fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> StoreResult<T> + Send + 'static,

@@ -10,7 +10,7 @@ use crate::model::certificate::{
     CertificateSpec, Existing, Format, OnDelete, OnDrift, OutputKey, OutputSpec, Part, PrivateKeyEncoding,
     Purpose, RotationPolicy, SubjectSpec,
 };
-use crate::model::field::{FieldErrors, shown};
+use crate::model::field::{FieldErrors, problem_of, shown};
 use crate::model::object::{GROUP, ObjectKey};
 use crate::model::plan::{
     MAX_SANS, SanKind, check_data_key, check_namespace, check_object_name, duration, key_algorithm, name,
@@ -326,7 +326,7 @@ fn usages(
     let mut usages = Usages::default();
     for (i, word) in spec.usages.iter().enumerate() {
         if let Err(error) = usages.add(word) {
-            let problem = format!("{} is not a usage: {error}", shown(word));
+            let problem = format!("{} cannot be used: {}", shown(word), problem_of(&error));
             errors.push(format!("{path}.usages[{i}]"), problem, Usages::ALLOWED);
         }
     }

@@ -156,6 +156,7 @@ impl Builder {
                 facts: None,
                 state: self.output.clone(),
                 owner: self.subject.key(),
+                trouble: None,
             }],
             reported_revision: self.reported,
             clock_offset: self.offset,

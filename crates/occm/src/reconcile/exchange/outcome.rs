@@ -9,6 +9,7 @@ use crate::model::object::{
     OVER_BUDGET_ANNOTATION, ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
 };
 use crate::model::reason::Reason;
+use crate::reconcile::advice::told;
 use crate::reconcile::exchange::{Exchange, failure_class, reason_of};
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::outputs::plan_written;
@@ -334,7 +335,11 @@ impl Manager {
         self.set_failure(subject, &mut record, &error);
         let gone = self.state().plan(subject).is_none();
         self.save(subject, work, record, Some(version)).await?;
-        let message = format!("certificate {} was refused: {error}", answer.certificate.serial());
+        let message = format!(
+            "certificate {} was refused: {}",
+            answer.certificate.serial(),
+            told(&error)
+        );
         self.tell(subject, Severity::Warning, reason_of(&error), message)
             .await;
         Ok(if gone { Go::Wait(None) } else { Go::On })
@@ -399,7 +404,7 @@ impl Manager {
             subject,
             Severity::Warning,
             reason_of(&error),
-            format!("{error}{when}"),
+            format!("{}{when}", told(&error)),
         )
         .await;
         if orphaned {
@@ -421,7 +426,7 @@ impl Manager {
     ) -> Result<Go, StoreError> {
         self.set_failure(subject, &mut record, error);
         self.save(subject, work, record, expected).await?;
-        self.tell(subject, Severity::Warning, reason_of(error), error.to_string())
+        self.tell(subject, Severity::Warning, reason_of(error), told(error))
             .await;
         Ok(Go::On)
     }
@@ -448,7 +453,7 @@ impl Manager {
         record.ledger.failure = Some(Failure {
             class,
             reason: reason_of(error),
-            message: crate::model::condition::cut(error.to_string(), 512),
+            message: crate::model::condition::cut(told(error), 640),
             at: now,
             attempts,
             next,

@@ -645,6 +645,16 @@ impl Objects {
             .collect()
     }
 
+    /// File and line of a field of an object; see [`yaml::line_of`].
+    pub(super) fn place_of(&self, id: &ObjectId, path: &str) -> Option<(String, usize)> {
+        let places = self.defined.get(&Thing::Object(id.0, id.1.clone()))?;
+        let (file, index) = places.first()?;
+        let start = self.files.get(file)?.documents.get(*index)?.line;
+        let text = read_text(&self.layout.root().ok()?, file).ok().flatten();
+        let line = text.and_then(|text| yaml::line_of(&text, start, path));
+        Some((self.shown(file), line.unwrap_or(start)))
+    }
+
     fn problems_of(&self, name: &str) -> Vec<FileProblem> {
         let Some(file) = self.files.get(name) else {
             return Vec::new();

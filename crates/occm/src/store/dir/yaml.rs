@@ -115,6 +115,86 @@ pub(super) fn object_in(piece: &str, id: &ObjectId) -> Option<AnyObject> {
     }
 }
 
+/// The line of a field, such as `spec.dnsNames[2]`, of the document that begins at `line`; of what holds the field, if it
+/// is written in one line with others or is missing.
+pub(super) fn line_of(text: &str, line: usize, path: &str) -> Option<usize> {
+    let (start, piece) = pieces(text).into_iter().find(|(start, _)| *start == line)?;
+    let lines: Vec<&str> = piece.lines().collect();
+    // Where what is inside begins, and how deep what holds it stands.
+    let (mut from, mut depth, mut found) = (0, None, 0);
+    for step in path.split('.').flat_map(|part| part.split('[')) {
+        let index = step
+            .strip_suffix(']')
+            .and_then(|number| number.parse::<usize>().ok());
+        let rest = lines.get(from..).unwrap_or_default().iter().enumerate();
+        let mut inside = rest.filter_map(|(at, line)| Some((from + at, Shape::of(line)?)));
+        // The items of a list may stand as deep as its name.
+        let mut block = Vec::new();
+        while let Some((at, shape)) = inside.next()
+            && depth.is_none_or(|depth| {
+                let is_item = index.is_some() && shape.item == Some(depth);
+                // The first field of an item stands on the item's own line.
+                shape.depth() > depth || is_item || at == found
+            })
+        {
+            block.push((at, shape));
+        }
+        let hit = match index {
+            Some(index) => {
+                let first = block.first().and_then(|(_, shape)| shape.item);
+                let mut items = block
+                    .iter()
+                    .filter(|(_, shape)| shape.item.is_some() && shape.item == first);
+                items.nth(index).map(|(at, shape)| (*at, *at, shape.item))
+            }
+            None => {
+                let level = block.first().map(|(_, shape)| shape.field);
+                let mut fields = block.iter().filter(|(_, shape)| Some(shape.field) == level);
+                let named = |text: &str| text.strip_prefix(step).is_some_and(|rest| rest.starts_with(':'));
+                let hit = fields.find(|(_, shape)| named(shape.text));
+                hit.map(|(at, shape)| (*at, at + 1, Some(shape.field)))
+            }
+        };
+        let Some(hit) = hit else { break };
+        (found, from, depth) = hit;
+    }
+    Some(start + found)
+}
+
+/// How a line stands: the column of its `-`, if it begins an item of a list, and that of its text.
+struct Shape<'a> {
+    item: Option<usize>,
+    field: usize,
+    text: &'a str,
+}
+
+impl<'a> Shape<'a> {
+    /// `None` for a line that says nothing.
+    fn of(line: &'a str) -> Option<Self> {
+        let bare = line.trim_start();
+        if bare.is_empty() || bare.starts_with('#') {
+            return None;
+        }
+        let column = line.len() - bare.len();
+        Some(match bare.strip_prefix("- ") {
+            Some(rest) => {
+                let text = rest.trim_start();
+                let (item, field) = (Some(column), line.len() - text.len());
+                Self { item, field, text }
+            }
+            None => Self {
+                item: None,
+                field: column,
+                text: bare,
+            },
+        })
+    }
+
+    fn depth(&self) -> usize {
+        self.item.unwrap_or(self.field)
+    }
+}
+
 /// Reads the values of one input of a file; the first of that name counts.
 pub(super) fn input(text: &str, wanted: &InputRef) -> Option<Result<InputData, FieldErrors>> {
     pieces(text).into_iter().find_map(|(line, piece)| {
@@ -440,6 +520,46 @@ pub(super) fn facts(data: &InputData) -> InputFacts {
     )
 }
 
+/// Syntax errors in the parser's words (their beginning), what they mean, and what is allowed.
+const SYNTAX: [(&str, &str, &str); 5] = [
+    (
+        "tabs disallowed",
+        "a tab stands where the line is indented",
+        "blanks for indentation",
+    ),
+    (
+        "unclosed quote",
+        "a quoted text is not closed",
+        "a text that ends with the quote it began with",
+    ),
+    (
+        "illegal placement of ':'",
+        "a ':' stands where no field can begin",
+        "one `name: value` in a line; lists and fields in brackets closed before the next line",
+    ),
+    (
+        "duplicate mapping key",
+        "a field is there twice",
+        "each field once",
+    ),
+    (
+        "unclosed bracket",
+        "a bracket is not closed",
+        "lists as [a, b] and fields as {name: value}",
+    ),
+];
+
+/// What the parser expects, in words that people use for YAML.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "sequence start" | "sequence end" | "a sequence" | "sequence" => "a list such as [a, b]",
+        "mapping start" | "mapping end" | "a map" | "mapping" => "fields, as in {name: value}",
+        "string scalar" | "a string" | "string" | "scalar" => "a text",
+        "boolean" | "a boolean" | "bool" => "true or false",
+        other => other,
+    }
+}
+
 /// What went wrong in reading a document.
 struct Problem {
     /// Line of the file.
@@ -465,42 +585,43 @@ impl Problem {
                 "a value; it is required",
             );
         }
-        let path = if self.path.is_empty() {
-            "document"
-        } else {
-            &self.path
-        };
-        FieldError::new(path, format!("{problem} (line {})", self.line), allowed)
+        FieldError::new(self.place(), format!("{problem} (line {})", self.line), allowed)
+    }
+
+    /// The path without what the parser did not know of it.
+    fn place(&self) -> &str {
+        match self.path.trim_end_matches(".?") {
+            "" | "?" => "document",
+            path => path,
+        }
     }
 
     /// The parser's message as problem and what is allowed.
     fn split(&self) -> (&str, &str) {
-        if let Some(parts) = self.text.split_once(", expected ") {
-            return parts;
+        if let Some((_, problem, allowed)) = SYNTAX.iter().find(|(text, ..)| self.text.starts_with(text)) {
+            return (problem, allowed);
+        }
+        if let Some((problem, expected)) = self.text.split_once(", expected ") {
+            return (problem, in_words(expected));
         }
         if let Some(expected) = self.text.strip_prefix("expected ") {
-            return ("has the wrong type", expected);
+            return ("has the wrong type", in_words(expected));
         }
         if let Some(expected) = self
             .text
             .strip_prefix("invalid ")
             .filter(|_| !self.path.is_empty())
         {
-            return ("has the wrong type", expected);
+            return ("has the wrong type", in_words(expected));
         }
         (&self.text, "well-formed YAML as in the examples")
     }
 
     /// For documents whose values are secret: says where, not what.
     fn without_value(&self) -> FieldError {
-        let path = if self.path.is_empty() {
-            "document"
-        } else {
-            &self.path
-        };
         let problem = format!("cannot be read (line {})", self.line);
         FieldError::new(
-            path,
+            self.place(),
             problem,
             "text, quoted where it looks like a number; the value is not shown",
         )
@@ -569,5 +690,29 @@ fn shown_path(field: &str) -> String {
         field.to_owned()
     } else {
         shown(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_on_its_line_or_on_that_of_what_holds_it() {
+        let text = "# first\n---\nkind: Certificate\nspec:\n  # names\n  dnsNames:\n  - a.example\n\n  - b.example\n  \
+                    privateKey: {algorithm: RSA,\n    size: 1}\n  outputs:\n  - secret:\n      name: x\n    keys:\n      \
+                    name: {part: Key}\nname: top\n";
+        let line = |path: &str| line_of(text, 2, path);
+        assert_eq!(line("spec"), Some(4));
+        assert_eq!(line("spec.dnsNames"), Some(6));
+        assert_eq!(line("spec.dnsNames[0]"), Some(7));
+        assert_eq!(line("spec.dnsNames[1]"), Some(9));
+        assert_eq!(line("spec.dnsNames[5]"), Some(6));
+        assert_eq!(line("spec.privateKey.algorithm"), Some(10));
+        assert_eq!(line("spec.outputs[0].secret.name"), Some(14));
+        assert_eq!(line("spec.outputs[0].keys.name.part"), Some(16));
+        assert_eq!(line("name"), Some(17));
+        assert_eq!(line("spec.name"), Some(4));
+        assert_eq!(line_of(text, 9, "spec"), None);
     }
 }
