@@ -32,6 +32,7 @@ mod ca;
 mod error;
 mod issue;
 mod memory;
+mod own;
 mod profile;
 mod refusal;
 mod respond;
@@ -48,6 +49,7 @@ pub use error::Error;
 pub use faults::{Fault, FaultKind, Faults};
 pub use ledger::{Entry, Ledger, State, Stats};
 pub use memory::{Clock, InMemory};
+pub use own::self_signed;
 
 /// What a program that starts the CA must say first.
 pub const NOTICE: &str =

@@ -4,8 +4,14 @@ mod ca;
 mod completions;
 mod crds;
 mod dev;
+#[cfg(feature = "api")]
+mod door;
 mod inspect;
+#[cfg(feature = "api")]
+mod openapi;
 mod out;
+#[cfg(feature = "api")]
+mod password;
 mod probe;
 mod request;
 mod serve;
@@ -55,7 +61,7 @@ enum Command {
     /// Try occm: a CA, the manager and a few certificates in one process, in a throw-away directory
     Dev(dev::Dev),
     /// Run the manager
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Run the development CA alone. Not for production
     Ca(ca::CaArgs),
     /// Show Issuers and Certificates with their state
@@ -74,6 +80,12 @@ enum Command {
     Probe(probe::Probe),
     /// Print the CustomResourceDefinitions
     Crds(crds::Crds),
+    /// Print the OpenAPI document of the REST API
+    #[cfg(feature = "api")]
+    Openapi(openapi::Openapi),
+    /// Hash a password for a file of users (occm serve --users)
+    #[cfg(feature = "api")]
+    Password(password::Password),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -129,6 +141,10 @@ impl Cli {
             Command::Verify(verify) => verify.run(),
             Command::Probe(probe) => block_on(probe.run()),
             Command::Crds(crds) => crds.run(),
+            #[cfg(feature = "api")]
+            Command::Openapi(openapi) => openapi.run(),
+            #[cfg(feature = "api")]
+            Command::Password(password) => password.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

@@ -200,6 +200,28 @@ pub struct EventList {
     pub source: String,
 }
 
+/// An Event and the object that it happened to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// Kind of the object.
+    pub kind: Kind,
+    /// The object.
+    pub key: ObjectKey,
+    /// What happened.
+    pub event: EventSeen,
+}
+
+/// What happened to all objects in a scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HappenedList {
+    /// Events, newest first.
+    pub items: Vec<Happened>,
+    /// Time of the oldest Event that the source still has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reaches_back_to: Option<Timestamp>,
+}
+
 /// What a watch tells.
 #[derive(Clone, Debug)]
 pub enum Told {
@@ -265,6 +287,9 @@ pub trait Objects: Send + Sync {
 
     /// What happened to an object, newest first.
     fn events<'a>(&'a self, kind: Kind, key: &'a ObjectKey) -> BoxFuture<'a, ClientResult<EventList>>;
+
+    /// What happened to all objects in a scope, newest first; at most a few thousand Events.
+    fn happened<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<HappenedList>>;
 
     /// The Secrets of a namespace that hold a certificate or a private key, with the facts of the certificate. A private key
     /// is compared with the certificate beside it and dropped.

@@ -3,6 +3,8 @@
 //! In reading order: what people write ([`model`]), where it is kept ([`store`]), what must not be forgotten
 //! ([`record`]), what follows from it all ([`reconcile`]), what a person may do ([`client`]), and the ways in ([`cli`]).
 
+#[cfg(feature = "api")]
+mod api;
 pub mod cli;
 pub mod client;
 pub mod clock;

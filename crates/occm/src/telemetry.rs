@@ -1,7 +1,13 @@
-//! Logs: plain lines for people, JSON lines for machines, always to standard error.
+//! Logs: plain lines for people, JSON lines for machines, always to standard error. What is logged can be changed while
+//! the process runs, for a time.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use jiff::Timestamp;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -13,17 +19,64 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged in this process.
+struct Level {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// What the process was started with.
+    first: String,
+    now: Mutex<(String, Option<Timestamp>)>,
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
 /// Starts logging. `filter` is a level (`info`) or a list such as `info,occm=debug`.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    let parsed = EnvFilter::try_new(filter)
         .map_err(|error| anyhow::anyhow!("--log-level: {error}; allowed: error, warn, info, debug, trace"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (layer, handle) = reload::Layer::new(parsed);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
+    let registry = tracing_subscriber::registry().with(layer);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
+    let _ = LEVEL.set(Level {
+        handle,
+        first: filter.to_owned(),
+        now: Mutex::new((filter.to_owned(), None)),
+    });
+    Ok(())
+}
+
+/// What is logged now, and until when if that ends.
+pub fn level() -> (String, Option<Timestamp>) {
+    match LEVEL.get() {
+        Some(level) => level.now.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        None => ("off".to_owned(), None),
+    }
+}
+
+/// Logs by `filter` until then, and after that as the process was started.
+pub fn change(filter: &str, until: Timestamp) -> Result<(), String> {
+    let level = LEVEL.get().ok_or("nothing is logged")?;
+    let parsed = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let mut now = level.now.lock().unwrap_or_else(PoisonError::into_inner);
+    level.handle.reload(parsed).map_err(|error| error.to_string())?;
+    *now = (filter.to_owned(), Some(until));
+    Ok(())
+}
+
+/// Goes back to what the process was started with, if a change has ended. Called now and then.
+pub fn settle(time: Timestamp) {
+    let Some(level) = LEVEL.get() else { return };
+    let mut now = level.now.lock().unwrap_or_else(PoisonError::into_inner);
+    if now.1.is_some_and(|until| until <= time)
+        && let Ok(first) = EnvFilter::try_new(&level.first)
+        && level.handle.reload(first).is_ok()
+    {
+        *now = (level.first.clone(), None);
+    }
 }

@@ -43,6 +43,10 @@ pub(crate) struct Dev {
     /// Use this directory and keep it, instead of a throw-away one
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Address of the REST API and the console; loopback only, port 0 = any free one
+    #[cfg(feature = "api")]
+    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), value_name = "ADDRESS")]
+    api: SocketAddr,
 }
 
 /// Passes events on to the screen.
@@ -104,6 +108,8 @@ impl Dev {
         let ca_running = tokio::spawn(devca::http::serve(ca, listener, async move {
             let _ = ca_stopped.wait_for(|stop| *stop).await;
         }));
+        #[cfg(feature = "api")]
+        let served = self.serve_api(&dir, &store, &holder, stopped.clone()).await?;
         let running = tokio::spawn(manager.run(stopped.clone()));
         let spoiling = tokio::spawn(spoil(dir.clone(), stopped.clone()));
         print_welcome(&dir, address);
@@ -114,10 +120,57 @@ impl Dev {
         running.await?.context("a look ended unexpectedly")?;
         spoiling.await?;
         shown.await??;
+        #[cfg(feature = "api")]
+        served.ended().await;
         // An open keep-alive connection of the manager may hold the server; the process ends anyway.
         let _ = tokio::time::timeout(Duration::from_secs(2), ca_running).await;
         drop(throw_away);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(feature = "api")]
+impl Dev {
+    /// Serves the API and the console; the login and a token for programs lie in files, too.
+    async fn serve_api(
+        &self,
+        dir: &Path,
+        store: &Arc<DirStore>,
+        holder: &str,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<crate::cli::door::Served> {
+        anyhow::ensure!(
+            self.api.ip().is_loopback(),
+            "--api {}: not a loopback address; allowed: 127.0.0.1:PORT or [::1]:PORT",
+            self.api
+        );
+        let place = crate::cli::door::Place {
+            store: "Directory",
+            home: DEFAULT_NAMESPACE.to_owned(),
+            namespaces: Vec::new(),
+            holder: holder.to_owned(),
+            leads: Box::new(|| true),
+            openssl: PathBuf::from("openssl"),
+        };
+        let told = std::sync::atomic::AtomicBool::new(false);
+        let tell = move |link: &str| {
+            // The next logins are in the file; printed into the table they would be gone at once.
+            if !told.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                out::line(&format!("  console   {link}   a login that is good once"));
+            }
+        };
+        let door = crate::cli::door::DoorArgs::at(self.api);
+        let served = door
+            .serve_directory(dir, store.clone(), place, tell, stop)
+            .await?;
+        let served = served.context("the API is not served")?;
+        let private = dir.join(".occm/api");
+        let private = private.display();
+        out::line(&format!("  API       {}/api/v1", served.url));
+        out::line(&format!(
+            "            token for programs in {private}/token, the next login in {private}/login"
+        ));
+        Ok(served)
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) struct Serve {
     /// Address of /livez, /readyz and /metrics, which tell names of objects; off unless given. Port 0 = any free one
     #[arg(long, env = "OCCM_LISTEN_HEALTH", value_name = "ADDRESS")]
     listen_health: Option<SocketAddr>,
+    #[cfg(feature = "api")]
+    #[command(flatten)]
+    door: crate::cli::door::DoorArgs,
 }
 
 impl Serve {
@@ -61,11 +64,12 @@ impl Serve {
 
     async fn host(&self, dir: &Path) -> anyhow::Result<ExitCode> {
         let store = DirStore::open(dir).with_context(|| format!("--store {}", dir.display()))?;
+        let store = Arc::new(store);
         tracing::info!(store = %dir.display(), "the manager starts");
         let observe = Arc::new(Observe::new(|| Standing::Leads));
         self.tell(&observe).await?;
         let manager = manager(
-            Arc::new(store),
+            store.clone(),
             &self.namespace,
             &self.holder(),
             Arc::new(|| true),
@@ -74,12 +78,34 @@ impl Serve {
         );
         observe.at_work(&manager);
         let (stop, stopped) = watch::channel(false);
+        #[cfg(feature = "api")]
+        let served = self
+            .door
+            .serve_directory(dir, store, self.place("Directory"), tell_login, stopped.clone())
+            .await?;
         let running = tokio::spawn(manager.run(stopped));
         stop_signal().await;
         tracing::info!("the manager stops");
         stop.send_replace(true);
+        #[cfg(feature = "api")]
+        if let Some(served) = served {
+            served.ended().await;
+        }
         running.await?.context("a look ended unexpectedly")?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What the API is told of this process. On a host it always leads.
+    #[cfg(feature = "api")]
+    fn place(&self, store: &'static str) -> crate::cli::door::Place {
+        crate::cli::door::Place {
+            store,
+            home: self.namespace.clone(),
+            namespaces: Vec::new(),
+            holder: self.holder(),
+            leads: Box::new(|| true),
+            openssl: self.openssl.clone(),
+        }
     }
 
     #[cfg(not(feature = "kube"))]
@@ -106,6 +132,12 @@ impl Serve {
             .clone()
             .unwrap_or_else(|| format!("pid-{}", std::process::id()))
     }
+}
+
+/// The login of a first look: good once.
+#[cfg(feature = "api")]
+fn tell_login(link: &str) {
+    crate::cli::out::line(&format!("login, good once: {link}"));
 }
 
 /// A manager that acts while `fence` says so.

@@ -14,13 +14,14 @@ use serde_json::Value;
 
 use crate::client::check::{check, merged};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, InputValues, Item, Objects, Run, Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, InputValues, Item, Objects, Run,
+    Scope, SecretSeen, Told,
 };
 use crate::model::object::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::model::plan::InputRef;
 use crate::store::dir::DirStore;
 use crate::store::dir::edit::{Edit, Mode, Shown};
-use crate::store::{Change, Event, Store, StoreError};
+use crate::store::{Change, Event, StoreError};
 
 /// Objects in a directory. Cheap to clone.
 #[derive(Clone)]
@@ -251,6 +252,11 @@ impl Objects for DirObjects {
         self.run(move |store| Ok(gathered(kind, &key, store.kept_events()?)))
     }
 
+    fn happened<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<HappenedList>> {
+        let scope = scope.clone();
+        self.run(move |store| Ok(happened(&scope, store.kept_events()?)))
+    }
+
     fn secrets<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>> {
         let scope = scope.clone();
         self.run(move |store| {
@@ -298,7 +304,7 @@ impl Objects for DirObjects {
                 Err(error) => return futures::stream::iter([Told::Failed(error.into())]).boxed(),
             },
         };
-        let (changes, scope) = (store.watch(), scope.clone());
+        let (changes, scope) = (store.watch_with_statuses(), scope.clone());
         changes
             .filter_map(move |change| futures::future::ready(told(&store, &scope, &change)))
             .boxed()
@@ -380,5 +386,30 @@ fn gathered(kind: Kind, key: &ObjectKey, all: Vec<Event>) -> EventList {
         items,
         reaches_back_to,
         source: "Directory".to_owned(),
+    }
+}
+
+/// The Events of all objects in a scope, newest first.
+fn happened(scope: &Scope, all: Vec<Event>) -> HappenedList {
+    let reaches_back_to = all.first().map(|event| event.time);
+    let seen = all.into_iter().filter(|event| scope.has(&event.object.namespace));
+    let mut items: Vec<Happened> = seen
+        .map(|event| Happened {
+            kind: event.kind,
+            key: event.object,
+            event: EventSeen {
+                time: event.time,
+                severity: event.severity,
+                reason: event.reason.to_string(),
+                message: event.message,
+                count: 1,
+                source: "occm".to_owned(),
+            },
+        })
+        .collect();
+    items.sort_by_key(|happened| std::cmp::Reverse(happened.event.time));
+    HappenedList {
+        items,
+        reaches_back_to,
     }
 }

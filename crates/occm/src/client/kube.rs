@@ -3,6 +3,7 @@
 //! Nothing is decided here about who may do what: the API server's RBAC does. Each write is one request that carries the
 //! expected version; a dry run is the API server's own (`dryRun=All`), so that its admission has a say.
 
+mod happened;
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,8 @@ use crate::client::check::{check, merged};
 use crate::client::input::describe;
 use crate::client::kube::refusal::{answer, refusal};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, InputValues, Item, Objects, Run, Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, HappenedList, InputValues, Item, Objects, Run, Scope,
+    SecretSeen, Told,
 };
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
@@ -103,6 +105,16 @@ impl KubeObjects {
     pub fn at_home(mut self, namespace: &str) -> Self {
         self.home = Some(namespace.into());
         self
+    }
+
+    /// Asks the API server a question: a review of a token, a user or a right.
+    pub(crate) async fn review(&self, path: &str, question: Value) -> ClientResult<Value> {
+        let what = "review";
+        let reply = self
+            .door
+            .send(what, Method::POST, path, Body::Object(question))
+            .await?;
+        answer(what, &reply)
     }
 
     fn write_query(&self, run: Run) -> String {
@@ -434,6 +446,10 @@ impl Objects for KubeObjects {
 
     fn events<'a>(&'a self, kind: Kind, key: &'a ObjectKey) -> BoxFuture<'a, ClientResult<EventList>> {
         self.events_of(kind, key).boxed()
+    }
+
+    fn happened<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<HappenedList>> {
+        self.all_events(scope).boxed()
     }
 
     fn secrets<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>> {

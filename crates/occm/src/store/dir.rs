@@ -175,6 +175,26 @@ impl DirStore {
         }
     }
 
+    /// The watch as [`Store::watch`] tells it, and statuses that were written through this store: for persons who look on.
+    pub fn watch_with_statuses(&self) -> BoxStream<'static, Change> {
+        let id = self.inner.state().open_feed_with_statuses();
+        self.read_feed(id)
+    }
+
+    fn read_feed(&self, id: u64) -> BoxStream<'static, Change> {
+        self.watch_from_now_on();
+        let reader = Reader {
+            inner: self.inner.clone(),
+            id,
+            ready: VecDeque::new(),
+        };
+        futures::stream::unfold(reader, |mut reader| async move {
+            let change = reader.next().await?;
+            Some((change, reader))
+        })
+        .boxed()
+    }
+
     /// What is wrong with the files and does not show in an object's state.
     pub fn problems(&self) -> Vec<FileProblem> {
         self.inner.objects().problems()
@@ -475,17 +495,7 @@ impl Drop for Reader {
 impl Store for DirStore {
     fn watch(&self) -> BoxStream<'static, Change> {
         let id = self.inner.state().open_feed();
-        self.watch_from_now_on();
-        let reader = Reader {
-            inner: self.inner.clone(),
-            id,
-            ready: VecDeque::new(),
-        };
-        futures::stream::unfold(reader, |mut reader| async move {
-            let change = reader.next().await?;
-            Some((change, reader))
-        })
-        .boxed()
+        self.read_feed(id)
     }
 
     fn attend(&self, inputs: BTreeSet<InputRef>, outputs: BTreeSet<ObjectKey>) {

@@ -29,15 +29,47 @@ impl Serve {
         self.tell(&observe).await?;
         let (give_back, given_back) = watch::channel(false);
         let holding = tokio::spawn(lease.run(given_back));
+        #[cfg(feature = "api")]
+        let (stop, stopped) = watch::channel(false);
+        #[cfg(feature = "api")]
+        let served = self
+            .serve_api(&config, store.clone(), &leadership, stopped)
+            .await?;
         let led = tokio::select! {
             led = self.lead(store, leadership, &observe) => led,
             () = stop_signal() => Ok(()),
         };
         tracing::info!("the manager stops");
+        #[cfg(feature = "api")]
+        stop.send_replace(true);
         // The fence closes with it; what is still in flight is guarded by its compare-and-swap.
         give_back.send_replace(true);
         holding.await?;
+        #[cfg(feature = "api")]
+        if let Some(served) = served {
+            served.ended().await;
+        }
         led.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Every replica serves the API, whether it holds the Lease or not.
+    #[cfg(feature = "api")]
+    async fn serve_api(
+        &self,
+        config: &kube::Config,
+        store: Arc<KubeStore>,
+        leadership: &Leadership,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Option<crate::cli::door::Served>> {
+        let leads = leadership.leads();
+        let managed = std::iter::once(&self.namespace).chain(&self.namespaces);
+        let managed: std::collections::BTreeSet<String> = managed.cloned().collect();
+        let place = crate::cli::door::Place {
+            namespaces: managed.into_iter().collect(),
+            leads: Box::new(move || *leads.borrow()),
+            ..self.place("Kubernetes")
+        };
+        self.door.serve_cluster(config, store, place, stop).await
     }
 
     /// Runs a manager whenever the Lease is ours. What it knows is learnt anew each time.

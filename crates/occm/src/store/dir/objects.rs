@@ -630,9 +630,7 @@ impl Objects {
         )?;
         if let AnySeen::Object(mut object) = seen {
             object.set_status(Some(status.clone()));
-            self.state()
-                .objects
-                .insert(id, (version, AnySeen::Object(object)));
+            self.state().see_status(id, (version, AnySeen::Object(object)));
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ struct Feed {
     queue: VecDeque<Topic>,
     queued: BTreeSet<Topic>,
     bell: Arc<Notify>,
+    /// Whether it is told statuses, too.
+    statuses: bool,
 }
 
 impl Feed {
@@ -106,7 +108,18 @@ impl State {
 
     /// Begins a watch: everything there is, then the end of the list if it is complete.
     pub(super) fn open_feed(&mut self) -> u64 {
-        let mut feed = Feed::default();
+        self.open_feed_with(Feed::default())
+    }
+
+    /// As [`Self::open_feed`]; a status that was written is told as well. Reconciliation knows what it wrote, others do not.
+    pub(super) fn open_feed_with_statuses(&mut self) -> u64 {
+        self.open_feed_with(Feed {
+            statuses: true,
+            ..Feed::default()
+        })
+    }
+
+    fn open_feed_with(&mut self, mut feed: Feed) -> u64 {
         let objects = self
             .objects
             .keys()
@@ -175,6 +188,15 @@ impl State {
 
     fn tell(&mut self, topic: &Topic) {
         for feed in self.feeds.values_mut() {
+            feed.push(topic.clone());
+        }
+    }
+
+    /// Takes over a status that was written.
+    pub(super) fn see_status(&mut self, id: ObjectId, seen: (Version, AnySeen)) {
+        let topic = Topic::Object(id.0, id.1.clone());
+        self.objects.insert(id, seen);
+        for feed in self.feeds.values_mut().filter(|feed| feed.statuses) {
             feed.push(topic.clone());
         }
     }

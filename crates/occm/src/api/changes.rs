@@ -1,0 +1,216 @@
+//! Live changes as server-sent events: rows as they become so, for what the caller may see.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::api::access::{Resource, Verb};
+use crate::api::caller::Caller;
+use crate::api::problem::{Answer, Code, Fault};
+use crate::api::routes::Params;
+use crate::api::view::{Entry, Moved};
+use crate::model::object::Kind;
+
+/// How often a line comes when nothing changes.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long it is remembered that a caller may see a namespace.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Parameters of the stream.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ChangesQuery {
+    /// Only this namespace.
+    #[schemars(length(max = 63))]
+    namespace: Option<String>,
+    /// Ends the stream after what is known already: for tests and for looking once.
+    once: bool,
+}
+
+/// One change.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a, R> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    row: R,
+}
+
+#[derive(Serialize)]
+struct Gone<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Synced {
+    /// Whether all changes since `Last-Event-ID` were told; otherwise lists must be read again.
+    complete: bool,
+}
+
+/// A stream for one reader.
+struct Reader {
+    api: Arc<Api>,
+    caller: Caller,
+    namespace: Option<String>,
+    missed: std::vec::IntoIter<Arc<Moved>>,
+    coming: Option<broadcast::Receiver<Arc<Moved>>>,
+    synced: Option<(u64, bool)>,
+    may: BTreeMap<(String, Kind), (bool, Instant)>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// `GET /api/v1/changes`
+pub(crate) async fn stream(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Params(query): Params<ChangesQuery>,
+) -> Answer<Response> {
+    let place = Arc::clone(&api.rates.streams).try_acquire_owned().map_err(|_| {
+        let mut fault = Fault::new(Code::TooManyRequests, "too many streams of changes are open");
+        fault.retry_after = Some(10);
+        fault
+    })?;
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .and_then(|id| id.strip_prefix(&format!("{}-", api.view.name))?.parse().ok());
+    let changes = api.view.changes_after(last);
+    let complete = changes.missed.is_some();
+    let reader = Reader {
+        caller,
+        namespace: query.namespace,
+        missed: changes.missed.unwrap_or_default().into_iter(),
+        coming: (!query.once).then_some(changes.coming),
+        synced: Some((changes.newest, complete)),
+        may: BTreeMap::new(),
+        api,
+        _place: place,
+    };
+    let events = futures::stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await?;
+        Some((Ok::<_, Infallible>(event), reader))
+    });
+    let alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
+    Ok((StatusCode::OK, Sse::new(events).keep_alive(alive)).into_response())
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Event> {
+        while let Some(moved) = self.missed.next() {
+            if let Some(event) = self.event(&moved).await {
+                return Some(event);
+            }
+        }
+        if let Some((newest, complete)) = self.synced.take() {
+            return self.told("synced", newest, &Synced { complete });
+        }
+        loop {
+            if !self.still_in() {
+                return None;
+            }
+            let coming = self.coming.as_mut()?;
+            match tokio::time::timeout(LOOK_AGAIN, coming.recv()).await {
+                Err(_) => {}
+                Ok(Ok(moved)) => {
+                    if let Some(event) = self.event(&moved).await {
+                        return Some(event);
+                    }
+                }
+                // Too slow: the reader is told to read its lists again.
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
+                    return self.told("synced", 0, &Synced { complete: false });
+                }
+                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+            }
+        }
+    }
+
+    /// A stream ends with its session.
+    fn still_in(&self) -> bool {
+        let now = self.api.clock.now();
+        self.caller
+            .session
+            .as_ref()
+            .is_none_or(|session| now < session.latest_end(&self.api))
+    }
+
+    async fn event(&mut self, moved: &Moved) -> Option<Event> {
+        if self
+            .namespace
+            .as_ref()
+            .is_some_and(|wanted| *wanted != moved.key.namespace)
+        {
+            return None;
+        }
+        if !self.may_see(&moved.key.namespace, moved.kind).await {
+            return None;
+        }
+        let now = self.api.clock.now();
+        match &moved.entry {
+            Entry::Certificate(entry) => {
+                let row = entry.row(now);
+                self.told("certificate", moved.sequence, &Told { kind: "Applied", row })
+            }
+            Entry::Issuer(entry) => {
+                let namespaces = self
+                    .api
+                    .namespaces_where(&self.caller, Verb::List, Resource::Certificates)
+                    .await
+                    .unwrap_or_default();
+                let certificates = self.api.view.read().certificates_of(&moved.key, &namespaces);
+                let row = entry.row(now, certificates);
+                self.told("issuer", moved.sequence, &Told { kind: "Applied", row })
+            }
+            Entry::Gone => {
+                let row = Gone {
+                    namespace: &moved.key.namespace,
+                    name: &moved.key.name,
+                };
+                let word = match moved.kind {
+                    Kind::Certificate => "certificate",
+                    Kind::Issuer => "issuer",
+                };
+                self.told(word, moved.sequence, &Told { kind: "Deleted", row })
+            }
+        }
+    }
+
+    fn told(&self, word: &str, sequence: u64, data: &impl Serialize) -> Option<Event> {
+        let event = Event::default().event(word);
+        let event = match sequence {
+            0 => event,
+            sequence => event.id(format!("{}-{sequence}", self.api.view.name)),
+        };
+        event.json_data(data).ok()
+    }
+
+    async fn may_see(&mut self, namespace: &str, kind: Kind) -> bool {
+        let place = (namespace.to_owned(), kind);
+        if let Some((may, at)) = self.may.get(&place)
+            && at.elapsed() < LOOK_AGAIN
+        {
+            return *may;
+        }
+        let resource = Resource::of(kind);
+        let may = self
+            .api
+            .may(&self.caller, Verb::List, resource, namespace)
+            .await
+            .unwrap_or(false);
+        self.may.insert(place, (may, Instant::now()));
+        may
+    }
+}
