@@ -1,5 +1,6 @@
 //! The command line. Each command is a module; this one says which there are.
 
+mod adopt;
 mod ca;
 mod completions;
 mod crds;
@@ -7,6 +8,7 @@ mod dev;
 #[cfg(feature = "api")]
 mod door;
 mod inspect;
+mod migrate;
 #[cfg(feature = "api")]
 mod openapi;
 mod out;
@@ -18,14 +20,20 @@ mod serve;
 mod snapshot;
 mod status;
 mod table;
+mod target;
 mod verify;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
+
+/// Name of the program as a plug-in of kubectl.
+const PLUGIN: &str = "kubectl-occm";
 
 /// Certificates from a CMP CA into files and Kubernetes Secrets: enrolled, watched, repaired and renewed.
 ///
@@ -72,7 +80,11 @@ enum Command {
     Recreate(request::RequestArgs),
     /// Ask for a new certificate and for revocation of the one in use
     Revoke(request::RequestArgs),
-    /// Show what is in a file: certificate, chain, key, request, CRL or CMP message, PEM or DER
+    /// Move Certificates to another Issuer
+    Migrate(migrate::Migrate),
+    /// Take over Secrets that somebody else made
+    Adopt(adopt::Adopt),
+    /// Show what is in a file, a Secret or the outputs of a Certificate: never a private key
     Inspect(inspect::Inspect),
     /// Check objects without running anything
     Verify(verify::Verify),
@@ -90,17 +102,6 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Which store a client command looks at.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct StoreArgs {
-    /// Directory of a standalone manager
-    #[arg(long, env = "OCCM_STORE", value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
-    /// Namespace of the objects
-    #[arg(long, short, env = "OCCM_NAMESPACE", default_value = crate::model::object::DEFAULT_NAMESPACE)]
-    pub(crate) namespace: String,
-}
-
 /// Form of what a command prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
@@ -115,7 +116,8 @@ pub(crate) enum Output {
 
 /// Runs the command of this process.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command(std::env::args_os().next().as_deref()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
@@ -123,6 +125,31 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line of the program of this name: named `kubectl-occm` it is a plug-in of kubectl, says so, and is about a cluster
+/// whatever the environment says of a directory.
+fn command(program: Option<&OsStr>) -> clap::Command {
+    let command = Cli::command();
+    if program.and_then(|program| Path::new(program).file_name()) != Some(OsStr::new(PLUGIN)) {
+        return command;
+    }
+    let ours: Vec<String> = command
+        .get_subcommands()
+        .map(|one| one.get_name().to_owned())
+        .collect();
+    let plugin = command.bin_name("kubectl occm");
+    ours.into_iter().fold(plugin, |plugin, name| {
+        plugin.mut_subcommand(name, |one| {
+            let about_objects = one
+                .get_arguments()
+                .any(|argument| argument.get_id() == "kubeconfig");
+            if !about_objects {
+                return one;
+            }
+            one.mut_arg("store", |store| store.env(Resettable::Reset).hide(true))
+        })
+    })
 }
 
 impl Cli {
@@ -137,7 +164,9 @@ impl Cli {
             Command::Renew(args) => block_on(args.run(request::Wanted::Renew)),
             Command::Recreate(args) => block_on(args.run(request::Wanted::Recreate)),
             Command::Revoke(args) => block_on(args.run(request::Wanted::Revoke)),
-            Command::Inspect(inspect) => inspect.run(),
+            Command::Migrate(migrate) => block_on(migrate.run()),
+            Command::Adopt(adopt) => block_on(adopt.run()),
+            Command::Inspect(inspect) => block_on(inspect.run()),
             Command::Verify(verify) => verify.run(),
             Command::Probe(probe) => block_on(probe.run()),
             Command::Crds(crds) => crds.run(),
@@ -171,5 +200,41 @@ pub(crate) async fn stop_signal() {
         Err(_) => {
             let _ = interrupt.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_under_both_names() {
+        for name in ["occm", "/usr/local/bin/kubectl-occm"] {
+            command(Some(OsStr::new(name))).debug_assert();
+        }
+    }
+
+    #[test]
+    fn the_plug_in_says_how_it_is_called() {
+        let mut plugin = command(Some(OsStr::new("/usr/local/bin/kubectl-occm")));
+        plugin.build();
+        let status = plugin
+            .find_subcommand_mut("status")
+            .unwrap()
+            .render_long_help()
+            .to_string();
+        assert!(status.contains("Usage: kubectl occm status"), "{status}");
+        assert!(!status.contains("OCCM_STORE"), "{status}");
+        let mut plain = command(Some(OsStr::new("occm")));
+        plain.build();
+        let status = plain
+            .find_subcommand_mut("status")
+            .unwrap()
+            .render_long_help()
+            .to_string();
+        assert!(
+            status.contains("Usage: occm status") && status.contains("OCCM_STORE"),
+            "{status}"
+        );
     }
 }

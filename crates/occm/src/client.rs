@@ -13,11 +13,13 @@
 //! refused with [`ClientError::Conflict`] when the object has another by then. On a directory the version is a hash of what
 //! people wrote (spec, labels, annotations); in Kubernetes it also changes with the status.
 
+pub mod adopt;
 pub mod check;
 pub mod dir;
 pub mod input;
 #[cfg(feature = "kube")]
 pub mod kube;
+pub mod migrate;
 pub mod secret;
 
 use std::collections::BTreeMap;
@@ -309,6 +311,11 @@ pub trait Objects: Send + Sync {
 
     /// Tells all objects of both kinds, and then each change.
     fn watch(&self, scope: &Scope) -> BoxStream<'static, Told>;
+
+    /// What is wrong with the store and belongs to no object, for people: files that cannot be read. Kubernetes has none.
+    fn problems(&self) -> BoxFuture<'_, ClientResult<Vec<String>>> {
+        Box::pin(futures::future::ready(Ok(Vec::new())))
+    }
 
     /// Where the objects are kept, for people: `directory /srv/occm`, `cluster https://...`.
     fn place(&self) -> String;

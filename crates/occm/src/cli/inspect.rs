@@ -1,6 +1,7 @@
 //! `occm inspect`.
 
 mod message;
+mod object;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -10,28 +11,38 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::cli::out;
+use crate::cli::target::TargetArgs;
 
 /// Largest file that is looked at, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Which file.
+/// What to look at.
 ///
-/// Private keys are never printed: of a key only its algorithm and the fingerprint of its public half are shown.
+/// Private keys are never printed: of a key only its algorithm and the fingerprint of its public half are shown, of one in a
+/// Secret only its algorithm and whether it belongs to the certificate.
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// Certificate, chain, key, request or CMP message, PEM or DER; - for standard input
-    file: PathBuf,
+    /// A file with a certificate, chain, key, request or CMP message, PEM or DER; - for standard input; or secret/NAME,
+    /// certificate/NAME or issuer/NAME
+    what: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 impl Inspect {
-    pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
-        let name = self.file.display();
+    pub(crate) async fn run(&self) -> anyhow::Result<ExitCode> {
+        if let Some((thing, name)) = object::named(&self.what) {
+            let opened = self.target.open().await?;
+            out::print(&object::describe(&opened, thing, name).await?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let name = self.what.display();
         let bytes = self.read().with_context(|| format!("{name}"))?;
         match describe(&bytes) {
             Ok(text) => out::print(&text),
             Err(error) => anyhow::bail!(
                 "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
-                 PEM or DER"
+                 PEM or DER; or secret/NAME, certificate/NAME or issuer/NAME"
             ),
         }
         Ok(ExitCode::SUCCESS)
@@ -40,10 +51,10 @@ impl Inspect {
     fn read(&self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let limit = MAX_BYTES + 1;
-        if self.file.as_os_str() == "-" {
+        if self.what.as_os_str() == "-" {
             std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
         } else {
-            std::fs::File::open(&self.file)?
+            std::fs::File::open(&self.what)?
                 .take(limit)
                 .read_to_end(&mut bytes)?;
         }

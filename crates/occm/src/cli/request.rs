@@ -8,12 +8,14 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cli::snapshot::{LOOK_AGAIN, Snapshot, open};
-use crate::cli::{StoreArgs, out};
+use crate::cli::out;
+use crate::cli::snapshot::LOOK_AGAIN;
+use crate::cli::target::{Opened, TargetArgs, advised};
+use crate::client::{ClientError, Item, Run};
 use crate::model::object::{
     Kind, OVER_BUDGET_ANNOTATION, ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
 };
-use crate::store::{Seen, Store};
+use crate::store::Seen;
 
 /// Which Certificates.
 #[derive(Args)]
@@ -25,7 +27,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, conflicts_with = "names")]
     all: bool,
     #[command(flatten)]
-    store: StoreArgs,
+    target: TargetArgs,
     /// Serve the request also when the daily budget of the Certificate is used up
     #[arg(long)]
     over_budget: bool,
@@ -70,83 +72,94 @@ impl RequestArgs {
         let patience = patience.map_err(|problem| {
             anyhow::anyhow!("--wait {problem}; allowed: {}", crate::model::duration::ALLOWED)
         })?;
-        let store = open(&self.store)?;
-        let snapshot = Snapshot::of(&store);
-        let targets = self.targets(&snapshot)?;
+        let opened = self.target.open().await?;
+        let targets = self.targets(&opened).await?;
         let token = Timestamp::now().to_string();
         let mut annotations = BTreeMap::from([(wanted.annotation().to_owned(), token.clone())]);
         if self.over_budget {
             annotations.insert(OVER_BUDGET_ANNOTATION.to_owned(), token);
         }
         for (key, _) in &targets {
-            store
-                .annotate(Kind::Certificate, key, &annotations)
-                .await
+            let asked = opened
+                .objects
+                .annotate(Kind::Certificate, key, &annotations, None, Run::Real)
+                .await;
+            asked
+                .map_err(advised)
                 .with_context(|| format!("Certificate {key}"))?;
             out::line(&format!("{key}: {} asked for", wanted.noun()));
         }
         match patience {
-            Some(patience) => wait(&self.store, &targets, patience).await,
+            Some(patience) => wait(&opened, &targets, patience).await,
             None => Ok(ExitCode::SUCCESS),
         }
     }
 
     /// The Certificates with the revision that is in use now.
-    fn targets(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<(ObjectKey, u64)>> {
-        let namespace = &self.store.namespace;
+    async fn targets(&self, opened: &Opened) -> anyhow::Result<Vec<(ObjectKey, u64)>> {
         if self.all {
-            let all = snapshot
-                .certificates
-                .keys()
-                .filter(|key| key.namespace == *namespace);
-            return Ok(all.map(|key| (key.clone(), revision(snapshot, key))).collect());
+            let scope = opened.scope(false);
+            let all = opened
+                .objects
+                .list(Kind::Certificate, &scope)
+                .await
+                .map_err(advised)?;
+            return Ok(all
+                .iter()
+                .map(|item| (item.key.clone(), revision(item)))
+                .collect());
         }
-        self.names
-            .iter()
-            .map(|name| {
-                let key = ObjectKey::new(namespace, name);
-                anyhow::ensure!(
-                    snapshot.certificates.contains_key(&key),
-                    "there is no Certificate {name:?} in namespace {namespace}"
-                );
-                Ok((key.clone(), revision(snapshot, &key)))
-            })
-            .collect()
+        let mut targets = Vec::new();
+        for name in &self.names {
+            let key = ObjectKey::new(&opened.namespace, name);
+            match opened.objects.get(Kind::Certificate, &key).await {
+                Ok(item) => targets.push((key, revision(&item))),
+                Err(ClientError::NotFound(what)) if what == format!("Certificate {key}") => {
+                    anyhow::bail!(
+                        "there is no Certificate {name:?} in namespace {}",
+                        opened.namespace
+                    )
+                }
+                Err(error) => return Err(advised(error)),
+            }
+        }
+        Ok(targets)
     }
 }
 
-fn revision(snapshot: &Snapshot, key: &ObjectKey) -> u64 {
-    match snapshot.certificates.get(key) {
-        Some(Seen::Object(object)) => object
+fn revision(item: &Item) -> u64 {
+    match item.certificate() {
+        Seen::Object(object) => object
             .status
             .as_ref()
             .and_then(|status| status.revision)
             .unwrap_or(0),
-        Some(Seen::Broken(_)) | None => 0,
+        Seen::Broken(_) => 0,
     }
 }
 
-async fn wait(
-    store: &StoreArgs,
-    targets: &[(ObjectKey, u64)],
-    patience: Duration,
-) -> anyhow::Result<ExitCode> {
+async fn wait(opened: &Opened, targets: &[(ObjectKey, u64)], patience: Duration) -> anyhow::Result<ExitCode> {
     let deadline = tokio::time::Instant::now() + patience;
+    let mut late: Vec<&(ObjectKey, u64)> = targets.iter().collect();
     loop {
-        let snapshot = Snapshot::of(&open(store)?);
-        let late: Vec<&ObjectKey> = targets
-            .iter()
-            .filter(|(key, before)| revision(&snapshot, key) <= *before)
-            .map(|(key, _)| key)
-            .collect();
+        let mut still = Vec::new();
+        for target in late {
+            let (key, before) = target;
+            match opened.objects.get(Kind::Certificate, key).await {
+                Ok(item) if revision(&item) > *before => {
+                    out::line(&format!("{key}: revision {}", revision(&item)));
+                }
+                // A store that is away for a moment is asked again.
+                Ok(_) | Err(ClientError::Unavailable(..)) => still.push(target),
+                Err(error) => return Err(advised(error)),
+            }
+        }
+        late = still;
         if late.is_empty() {
-            targets
-                .iter()
-                .for_each(|(key, _)| out::line(&format!("{key}: revision {}", revision(&snapshot, key))));
             return Ok(ExitCode::SUCCESS);
         }
         if tokio::time::Instant::now() >= deadline {
-            let late: Vec<String> = late.iter().map(ToString::to_string).collect();
+            let late: Vec<String> = late.iter().map(|(key, _)| key.to_string()).collect();
             anyhow::bail!(
                 "not done after {}s: {}; see occm status",
                 patience.as_secs(),

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context;
-
-use crate::cli::StoreArgs;
+use crate::cli::target::advised;
+use crate::client::{Item, Objects, Scope, Told};
 use crate::model::certificate::Certificate;
 use crate::model::issuer::Issuer;
-use crate::model::object::ObjectKey;
-use crate::store::dir::{DirStore, FileProblem};
+use crate::model::object::{Kind, ObjectKey};
 use crate::store::{Change, Seen};
 
 /// How often a command that waits looks again.
@@ -21,7 +19,7 @@ pub(crate) struct Snapshot {
     pub(crate) issuers: BTreeMap<ObjectKey, Seen<Issuer>>,
     pub(crate) certificates: BTreeMap<ObjectKey, Seen<Certificate>>,
     /// What is wrong with files and does not show in an object.
-    pub(crate) problems: Vec<FileProblem>,
+    pub(crate) problems: Vec<String>,
 }
 
 impl Snapshot {
@@ -34,14 +32,33 @@ impl Snapshot {
         }
     }
 
-    /// What the store holds now.
-    pub(crate) fn of(store: &DirStore) -> Self {
-        let listing = store.objects();
-        Self {
-            issuers: listing.issuers,
-            certificates: listing.certificates,
-            problems: listing.problems,
+    /// Takes in what a watch tells; whether that changed anything.
+    pub(crate) fn hear(&mut self, told: Told) -> bool {
+        match told {
+            Told::Now(item) => self.put(&item),
+            Told::Gone(Kind::Issuer, key) => return self.issuers.remove(&key).is_some(),
+            Told::Gone(Kind::Certificate, key) => return self.certificates.remove(&key).is_some(),
+            Told::Synced | Told::Failed(_) => return false,
         }
+        true
+    }
+
+    fn put(&mut self, item: &Item) {
+        match item.kind {
+            Kind::Issuer => drop(self.issuers.insert(item.key.clone(), item.issuer())),
+            Kind::Certificate => drop(self.certificates.insert(item.key.clone(), item.certificate())),
+        }
+    }
+
+    /// What is there now.
+    pub(crate) async fn of(objects: &dyn Objects, scope: &Scope) -> anyhow::Result<Self> {
+        let mut snapshot = Self::default();
+        for kind in [Kind::Issuer, Kind::Certificate] {
+            let items = objects.list(kind, scope).await.map_err(advised)?;
+            items.iter().for_each(|item| snapshot.put(item));
+        }
+        snapshot.problems = objects.problems().await.map_err(advised)?;
+        Ok(snapshot)
     }
 }
 
@@ -54,12 +71,4 @@ fn replace<T>(map: &mut BTreeMap<ObjectKey, Seen<T>>, key: ObjectKey, seen: Opti
             map.remove(&key);
         }
     }
-}
-
-/// The store that a client command looks at, as it is now.
-pub(crate) fn open(args: &StoreArgs) -> anyhow::Result<DirStore> {
-    let dir = args.store.as_ref().context(
-        "--store is missing; allowed: the directory of a standalone manager, also by the environment variable OCCM_STORE",
-    )?;
-    DirStore::open_client(dir).with_context(|| format!("--store {}", dir.display()))
 }

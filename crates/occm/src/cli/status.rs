@@ -3,17 +3,23 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use futures::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::snapshot::{LOOK_AGAIN, Snapshot, open};
+use crate::cli::snapshot::Snapshot;
 use crate::cli::table::{distance, table};
-use crate::cli::{Output, StoreArgs, out, stop_signal};
+use crate::cli::target::{Opened, TargetArgs};
+use crate::cli::{Output, out, stop_signal};
+use crate::client::Told;
 use crate::model::certificate::Certificate;
 use crate::model::condition::{Condition, ConditionStatus};
 use crate::model::issuer::Issuer;
 use crate::model::object::ObjectKey;
 use crate::store::{Broken, Seen};
+
+/// Changes that come so soon after each other are shown together.
+const TOGETHER: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What to show.
 ///
@@ -24,7 +30,7 @@ pub(crate) struct StatusArgs {
     /// Names of Certificates or Issuers; none = all
     names: Vec<String>,
     #[command(flatten)]
-    store: StoreArgs,
+    target: TargetArgs,
     /// All namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
@@ -52,43 +58,52 @@ struct Wrong {
 
 impl StatusArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let snapshot = Snapshot::of(&open(&self.store)?);
+        let opened = self.target.open().await?;
+        let snapshot = Snapshot::of(&*opened.objects, &opened.scope(self.all_namespaces)).await?;
         out::print(&self.show(&snapshot)?);
         for problem in &snapshot.problems {
             eprintln!("warning: {problem}");
         }
         if !self.watch {
-            return self.found(&snapshot);
+            return self.found(&snapshot, &opened.namespace);
         }
+        tokio::select! {
+            done = self.follow(&opened, snapshot) => done?,
+            () = stop_signal() => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows every change, those of one moment together.
+    async fn follow(&self, opened: &Opened, mut snapshot: Snapshot) -> anyhow::Result<()> {
         let mut shown = serde_json::to_value(self.listing(&snapshot))?;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = stop_signal() => return Ok(ExitCode::SUCCESS),
+        let mut told = opened.objects.watch(&opened.scope(self.all_namespaces));
+        // What is gone since the first look is not told: the list of the watch replaces it.
+        let mut first = Some(Snapshot::default());
+        while let Some(change) = told.next().await {
+            hear(change, &mut snapshot, &mut first);
+            while let Ok(Some(change)) = tokio::time::timeout(TOGETHER, told.next()).await {
+                hear(change, &mut snapshot, &mut first);
             }
-            let snapshot = Snapshot::of(&open(&self.store)?);
             let now = serde_json::to_value(self.listing(&snapshot))?;
-            if now != shown {
+            if first.is_none() && now != shown {
                 out::line(&format!("\n{}", self.show(&snapshot)?));
                 shown = now;
             }
         }
+        Ok(())
     }
 
     fn wants(&self, key: &ObjectKey) -> bool {
-        (self.all_namespaces || key.namespace == self.store.namespace)
-            && (self.names.is_empty() || self.names.contains(&key.name))
+        self.names.is_empty() || self.names.contains(&key.name)
     }
 
     /// A name that was asked for and does not exist is an error.
-    fn found(&self, snapshot: &Snapshot) -> anyhow::Result<ExitCode> {
+    fn found(&self, snapshot: &Snapshot, namespace: &str) -> anyhow::Result<ExitCode> {
         for name in &self.names {
             let there = snapshot.issuers.keys().chain(snapshot.certificates.keys());
-            if !there.into_iter().any(|key| key.name == *name && self.wants(key)) {
-                anyhow::bail!(
-                    "there is no Issuer or Certificate {name:?} in namespace {}",
-                    self.store.namespace
-                );
+            if !there.into_iter().any(|key| key.name == *name) {
+                anyhow::bail!("there is no Issuer or Certificate {name:?} in namespace {namespace}");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -138,6 +153,15 @@ impl StatusArgs {
             .map(|(key, seen)| certificate_row(key, seen, now))
             .collect();
         certificate_and_issuer_tables(&issuers, &certificates)
+    }
+}
+
+fn hear(change: Told, snapshot: &mut Snapshot, first: &mut Option<Snapshot>) {
+    match (change, first.as_mut()) {
+        (Told::Failed(error), _) => eprintln!("warning: {error}; trying again"),
+        (Told::Synced, _) => *snapshot = first.take().unwrap_or_default(),
+        (change, Some(listed)) => drop(listed.hear(change)),
+        (change, None) => drop(snapshot.hear(change)),
     }
 }
 

@@ -310,6 +310,10 @@ impl Objects for DirObjects {
             .boxed()
     }
 
+    fn problems(&self) -> BoxFuture<'_, ClientResult<Vec<String>>> {
+        self.run(|store| Ok(store.problems().iter().map(ToString::to_string).collect()))
+    }
+
     fn place(&self) -> String {
         match &self.source {
             Source::Shared(store) => format!("directory {}", store.place()),
