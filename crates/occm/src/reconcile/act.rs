@@ -13,8 +13,8 @@ use crate::model::reason::Reason;
 use crate::reconcile::decide::{Decision, Finalize};
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::outputs::{
-    ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, TRUCE_SECONDS, WriteKind, mark, plan_written,
-    render,
+    ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, Restored, TRUCE_SECONDS, WriteKind, mark,
+    plan_written, render,
 };
 use crate::record::{Issued, Phase, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
 use crate::store::{Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject};
@@ -197,6 +197,12 @@ impl Manager {
             Some(facts) => facts.last_writer.clone().unwrap_or_else(|| "unknown".to_owned()),
             None => "unknown".to_owned(),
         };
+        let what = if why == Reason::OutputDeleted {
+            "deleted"
+        } else {
+            "changed"
+        };
+        let message = format!("Secret {secret} was {what} by {rival}; the same bytes are back");
         let fight = {
             let mut state = self.state();
             let memory = state.output_memory(subject.key(), secret);
@@ -212,15 +218,13 @@ impl Manager {
                     "it is changed again and again by {rival}; allowed: one writer"
                 ));
             }
+            if repaired {
+                let message = message.clone();
+                memory.restored = Some(Restored { at: now, message });
+            }
             fight
         };
         if repaired {
-            let what = if why == Reason::OutputDeleted {
-                "deleted"
-            } else {
-                "changed"
-            };
-            let message = format!("Secret {secret} was {what} by {rival}; the same bytes are back");
             self.tell(subject, Severity::Normal, Reason::Restored, message)
                 .await;
         }

@@ -507,6 +507,10 @@ impl Manager {
     ) -> Result<Step, CmpError> {
         let changed = Arc::new(Notify::new());
         self.state().memory(subject).changed = Some(Arc::clone(&changed));
+        // What was told while the request was made ready woke nobody.
+        if self.was_told(subject) {
+            changed.notify_one();
+        }
         let context = exchange.context(self.clock.now());
         exchange.turn.sent();
         let mut answer = exchange.ready.engine.exchange(transaction, &context);

@@ -28,6 +28,8 @@ use crate::store::{Change, Event, Severity, Store, StoreError, Subject, Version}
 
 /// Most steps of one look; a look that needs more goes on in the next one.
 const MAX_STEPS: usize = 32;
+/// How long after a repair its status is written.
+const REPORT_AFTER_REPAIR: SignedDuration = SignedDuration::from_millis(500);
 /// How long a record stays without its Certificate.
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
@@ -96,6 +98,8 @@ pub struct Manager {
 pub(super) struct Work {
     /// The record as last read or written.
     pub(super) loaded: Option<(Version, Record)>,
+    /// Whether an output was put back.
+    pub(super) restored: bool,
 }
 
 /// What follows a step.
@@ -179,15 +183,15 @@ impl Manager {
 
     /// Takes in a change.
     pub fn take_in(&self, change: Change) {
-        let woken = {
-            let mut state = self.state();
-            let woken = state.apply(change);
-            woken.iter().for_each(|subject| state.tell_exchange(subject));
-            woken
-        };
+        let woken = self.state().apply(change);
         let now = self.clock.now();
-        let mut queue = self.queue();
-        woken.into_iter().for_each(|subject| queue.add(subject, now));
+        {
+            let mut queue = self.queue();
+            woken.iter().for_each(|subject| queue.add(subject.clone(), now));
+        }
+        // After the queue: an exchange that begins to listen looks there first.
+        let state = self.state();
+        woken.iter().for_each(|subject| state.tell_exchange(subject));
     }
 
     /// Tells the store what the wishes read and where outputs shall go, if that changed.
@@ -272,7 +276,14 @@ impl Manager {
             return self.gone(subject).await;
         };
         match decision {
-            Decision::Repair { output, kind, why } => self.repair(subject, work, output, kind, why).await,
+            Decision::Repair { output, kind, why } => {
+                work.restored |= matches!(why, Reason::OutputChanged | Reason::OutputDeleted);
+                self.repair(subject, work, output, kind, why).await
+            }
+            // Thousands may want to be put back: that comes before telling of it.
+            Decision::Blocked { .. } | Decision::Nothing { .. } if work.restored => {
+                Ok(Go::Wait(Some(now + REPORT_AFTER_REPAIR)))
+            }
             Decision::Rebuild { output } => self.rebuild(subject, output).await,
             Decision::Adopt { output } => self.adopt(subject, output).await,
             Decision::Resume => self.resume(subject, work).await,
@@ -473,6 +484,11 @@ impl Manager {
     pub(super) fn wake_at(&self, subject: Subject, when: Timestamp) {
         self.queue().add(subject, when);
         self.wake.notify_one();
+    }
+
+    /// Whether something was told of a subject since its look began.
+    pub(super) fn was_told(&self, subject: &Subject) -> bool {
+        self.queue().is_due(subject, self.clock.now())
     }
 
     /// Whether this process still holds the lease.

@@ -84,8 +84,21 @@ pub struct OutputMemory {
     pub seen: bool,
     /// The writer that fights with us, once that is told.
     pub rival: Option<String>,
+    /// The last repair, as it is told.
+    pub restored: Option<Restored>,
 }
 
+/// A repair that is told.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// When.
+    pub at: Timestamp,
+    /// What was done to which Secret, and by whom.
+    pub message: String,
+}
+
+/// State of an output in a status when it carries the current certificate.
+pub const IN_SYNC: &str = "InSync";
 /// Repairs within [`FIGHT_SECONDS`] that make a fight.
 pub const FIGHT_REPAIRS: usize = 10;
 /// The time in which repairs make a fight, in seconds.

@@ -62,6 +62,11 @@ impl Queue {
         self.running.remove(subject);
     }
 
+    /// Whether `subject` waits for a look that is due.
+    pub fn is_due(&self, subject: &Subject, now: Timestamp) -> bool {
+        self.due.get(subject).is_some_and(|when| *when <= now)
+    }
+
     /// Forgets `subject`.
     pub fn remove(&mut self, subject: &Subject) {
         if let Some(when) = self.due.remove(subject) {

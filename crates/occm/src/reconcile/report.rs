@@ -10,7 +10,7 @@ use crate::model::field::shown;
 use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
 use crate::model::object::OWNER_ANNOTATION;
 use crate::model::reason::Reason;
-use crate::reconcile::outputs::{OutputState, OutputView};
+use crate::reconcile::outputs::{IN_SYNC, OutputMemory, OutputState, OutputView};
 use crate::reconcile::state::State;
 use crate::reconcile::world::{IssuedFacts, IssuerView, Wish, World, lives_too_short, renewal_time};
 use crate::record::{Failure, Phase};
@@ -59,15 +59,15 @@ fn certificate(
         ),
         Seen::Broken(broken) => (CertificateStatus::default(), broken.generation, None),
     };
-    let rivals: Vec<Option<String>> = state
+    let memories: Vec<OutputMemory> = state
         .plan(subject)
         .map(|plan| plan.outputs.iter().map(|o| o.secret.clone()).collect::<Vec<_>>())
         .unwrap_or_default()
         .iter()
-        .map(|secret| state.output_memory(subject.key(), secret).rival.clone())
+        .map(|secret| state.output_memory(subject.key(), secret).clone())
         .collect();
     let status = state.with_world(subject, now, offset, |world| {
-        certificate_status(world, &before, generation, &rivals, blocked, until)
+        certificate_status(world, &before, generation, &memories, blocked, until)
     });
     if status == before {
         return None;
@@ -95,7 +95,7 @@ fn certificate_status(
     world: &World<'_>,
     before: &CertificateStatus,
     generation: Option<i64>,
-    rivals: &[Option<String>],
+    memories: &[OutputMemory],
     blocked: Option<Reason>,
     until: Option<Timestamp>,
 ) -> CertificateStatus {
@@ -114,8 +114,8 @@ fn certificate_status(
     status.outputs = world
         .outputs
         .iter()
-        .zip(rivals)
-        .map(|(view, rival)| output_status(view, rival))
+        .zip(memories)
+        .map(|(view, memory)| output_status(view, memory.rival.as_ref()))
         .collect();
     let quiet = blocked == Some(Reason::CircuitOpen) && is_ready(&before.conditions);
     status.next_attempt = match blocked {
@@ -139,7 +139,57 @@ fn certificate_status(
         blocked.filter(|_| !quiet),
         generation,
     );
+    in_sync(&mut status.conditions, world, memories, generation);
     status
+}
+
+/// `InSync` is written once an output was touched: what was done to it, and by whom. It stays as the story of the last time.
+fn in_sync(
+    conditions: &mut Vec<Condition>,
+    world: &World<'_>,
+    memories: &[OutputMemory],
+    generation: Option<i64>,
+) {
+    let touched = world.outputs.iter().zip(memories).find_map(|(view, memory)| {
+        let why = match &view.state {
+            OutputState::Blocked(Reason::Fighting, _) => Reason::Fighting,
+            OutputState::Reported => Reason::DriftReported,
+            OutputState::Reissue => Reason::Reissue,
+            _ => return None,
+        };
+        let writer = view.facts.and_then(|facts| facts.last_writer.as_ref());
+        let who = memory.rival.as_ref().or(writer).map_or("unknown", String::as_str);
+        let message = format!(
+            "Secret {} was changed by {who}; {}",
+            view.plan.secret,
+            why.meaning()
+        );
+        Some((ConditionStatus::False, why, message))
+    });
+    let restored = || {
+        let last = memories.iter().filter_map(|memory| memory.restored.as_ref());
+        let last = last.max_by_key(|restored| restored.at)?;
+        let message = format!("{} since {:.0}", last.message, last.at);
+        Some((ConditionStatus::True, Reason::Restored, message))
+    };
+    let over = || {
+        let known = conditions.iter().find(|one| one.kind == "InSync")?;
+        let message = "the outputs carry the current certificate".to_owned();
+        (known.status != ConditionStatus::True && all_in_sync(world)).then_some((
+            ConditionStatus::True,
+            Reason::UpToDate,
+            message,
+        ))
+    };
+    if let Some((status, reason, message)) = touched.or_else(restored).or_else(over) {
+        set_condition(
+            conditions, "InSync", status, reason, message, generation, world.now,
+        );
+    }
+}
+
+fn all_in_sync(world: &World<'_>) -> bool {
+    world.outputs.iter().all(|view| view.state == OutputState::InSync)
 }
 
 fn facts(status: &mut CertificateStatus, world: &World<'_>, issued: &IssuedFacts) {
@@ -225,11 +275,17 @@ fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
         },
         OutputState::Reissue => (
             Reason::Reissue,
-            format!("Secret {secret} was changed; a new certificate is due"),
+            format!(
+                "Secret {secret} was changed by {}; a new certificate is due",
+                writer(view)
+            ),
         ),
         OutputState::Reported => (
             Reason::DriftReported,
-            format!("Secret {secret} was changed; onDrift is Alert"),
+            format!(
+                "Secret {secret} was changed by {}; onDrift is Alert",
+                writer(view)
+            ),
         ),
         OutputState::Rebuild => (
             Reason::OutputChanged,
@@ -284,6 +340,12 @@ fn blocked_output(view: &OutputView<'_>, reason: Reason) -> String {
         _ => reason.meaning().to_owned(),
     };
     format!("Secret {secret} cannot be written: {why}")
+}
+
+/// Who last wrote a Secret, where the store tells.
+fn writer<'v>(view: &'v OutputView<'_>) -> &'v str {
+    let facts = view.facts.and_then(|facts| facts.last_writer.as_deref());
+    facts.unwrap_or("unknown")
 }
 
 /// A sentence for a reason that stands against issuing.
@@ -380,14 +442,14 @@ fn issuing(
     );
 }
 
-fn output_status(view: &OutputView<'_>, rival: &Option<String>) -> OutputStatus {
+fn output_status(view: &OutputView<'_>, rival: Option<&String>) -> OutputStatus {
     let state = match &view.state {
-        OutputState::InSync => "InSync".to_owned(),
+        OutputState::InSync => IN_SYNC.to_owned(),
         OutputState::NothingToWrite | OutputState::ReplaceLater | OutputState::Adopt => "Pending".to_owned(),
         _ => output_problem(view).0.as_str().to_owned(),
     };
     let changed_by = match &view.state {
-        OutputState::Blocked(Reason::Fighting, _) => rival.clone(),
+        OutputState::Blocked(Reason::Fighting, _) => rival.cloned(),
         OutputState::Reported | OutputState::Reissue => {
             view.facts.and_then(|facts| facts.last_writer.clone())
         }
@@ -637,6 +699,7 @@ fn told_elsewhere(reason: Reason) -> bool {
             | Reason::Misconfigured
             | Reason::Unavailable
             | Reason::Fighting
+            | Reason::Restored
             | Reason::BackingOff
     )
 }

@@ -17,7 +17,7 @@ use crate::model::plan::issuer::IdentityPlan;
 use crate::model::plan::{CertificatePlan, InputRef, IssuerPlan, OutputPlan, RenewRule, named_outputs};
 use crate::model::reason::Reason;
 use crate::reconcile::issuer::{Problem, ReadyToUse};
-use crate::reconcile::outputs::{Judge, OutputMemory, OutputState, OutputView, plan_of};
+use crate::reconcile::outputs::{IN_SYNC, Judge, OutputMemory, OutputState, OutputView, plan_of};
 use crate::reconcile::pace::Pace;
 use crate::reconcile::schedule::LONGEST_WAIT;
 use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
@@ -504,11 +504,29 @@ impl State {
         let mut memories = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let there = self.secrets.contains_key(&secret);
+            let reported = self.reported_in_sync(subject, &secret);
             let memory = self.output_memory(subject.key(), &secret);
             memory.seen |= there;
+            memory.known_ours |= reported;
             memories.push(memory.clone());
         }
         memories
+    }
+
+    /// Whether the status tells that an output carried the current certificate: then we wrote it, which the record may
+    /// not tell before it is tidied.
+    fn reported_in_sync(&self, subject: &Subject, secret: &ObjectKey) -> bool {
+        let Subject::Certificate(key) = subject else {
+            return false;
+        };
+        let Some(Seen::Object(object)) = self.certificates.get(key).map(|entry| &entry.seen) else {
+            return false;
+        };
+        let outputs = object.status.iter().flat_map(|status| &status.outputs);
+        let name = secret.to_string();
+        outputs
+            .filter(|output| output.state == IN_SYNC)
+            .any(|output| output.name == name)
     }
 
     /// The outputs that the wish names; while it cannot be read, those of the record that it still names.

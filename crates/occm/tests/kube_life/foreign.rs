@@ -1,0 +1,181 @@
+//! Secrets that are not ours, namespaces that end, rights that vanish.
+
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::life::{Bed, bytes, fault, same_content};
+use crate::support::{Ca, certificate_yaml, reason};
+
+fn foreign(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name},
+        "data": {"tls.crt": "dGhlaXJz", "password": "eA=="},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_somebody_else_is_left_alone_and_told_of_until_it_goes() {
+    let Some(mut bed) = Bed::new("foreign").await else {
+        return;
+    };
+    bed.put("foreign", &foreign("web-tls")).await;
+    let theirs = bed.secret("web-tls").await;
+    bed.apply(&certificate_yaml("web", "")).await;
+    bed.apply(&certificate_yaml("good", "")).await;
+    bed.start();
+    let message = bed.told("web", "Ready", "ForeignSecret").await;
+    assert!(message.contains("foreign/web-tls"), "{message}");
+    bed.event("web", "ForeignSecret", "web-tls").await;
+    bed.ready("good").await;
+    let now = bed.secret("web-tls").await;
+    assert_eq!(now.metadata.resource_version, theirs.metadata.resource_version);
+    assert_eq!(
+        bed.issued("web"),
+        0,
+        "nothing is asked for that could not be written"
+    );
+    bed.delete_secret("web-tls").await;
+    bed.ready("web").await;
+    assert_eq!(fault(&bed.secret("web-tls").await), None);
+    assert_eq!(bed.issued("web"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_replace_a_secret_of_somebody_else_gets_our_keys_and_our_type() {
+    let Some(mut bed) = Bed::new("replaces").await else {
+        return;
+    };
+    bed.put("replaces", &foreign("web-tls")).await;
+    let mut same_type = foreign("kept-tls");
+    same_type["type"] = "kubernetes.io/tls".into();
+    same_type["data"] = json!({"tls.crt": "dGhlaXJz", "tls.key": "dGhlaXJz", "password": "eA=="});
+    bed.put("replaces", &same_type).await;
+    bed.apply(&certificate_yaml("web", "  existing: Replace\n")).await;
+    bed.apply(&certificate_yaml("kept", "  existing: Replace\n"))
+        .await;
+    bed.start();
+    bed.ready("web").await;
+    bed.ready("kept").await;
+    let web = bed.secret("web-tls").await;
+    assert_eq!(
+        (fault(&web), web.type_.as_deref()),
+        (None, Some("kubernetes.io/tls"))
+    );
+    let kept = bed.secret("kept-tls").await;
+    assert_eq!(fault(&kept), None);
+    assert_eq!(bytes(&kept, "password"), b"x", "their other keys stay");
+    assert_eq!((bed.issued("web"), bed.issued("kept")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_with_an_owner_of_its_own_is_not_fought_over() {
+    let Some(mut bed) = Bed::new("owned").await else {
+        return;
+    };
+    bed.apply(&certificate_yaml("web", "")).await;
+    bed.start();
+    bed.ready("web").await;
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "trust", "controller": true,
+        "uid": bed.get("ConfigMap", "trust").await.unwrap()["metadata"]["uid"]}]);
+    let patch = json!({"metadata": {"ownerReferences": owner}, "data": {"tls.crt": "dGhlaXJz"}});
+    let taken = bed.meddle("web-tls", "their-operator", patch).await;
+    bed.told("web", "Ready", "OwnedByAnother").await;
+    let now = bed.secret("web-tls").await;
+    assert_eq!(now.metadata.resource_version, taken.metadata.resource_version);
+    assert_eq!(bed.issued("web"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_ends_stops_only_its_own_and_starts_again_with_the_same_certificates() {
+    let ca = Ca::start("{}");
+    let Some(mut bed) = Bed::with(
+        "outlives",
+        &["ends-soon"],
+        ca,
+        "  allowedNamespaces: [ends-soon]\n",
+    )
+    .await
+    else {
+        return;
+    };
+    let there = "  outputs:\n  - secret: {name: far-tls, namespace: ends-soon, type: kubernetes.io/tls}\n    \
+                 keys: {tls.key: {part: Key}, tls.crt: {part: CertificateAndChain}}\n";
+    bed.apply(&certificate_yaml("web", there)).await;
+    let within = certificate_yaml("inner", "").replace("{name: ca}", "{name: ca, namespace: outlives}");
+    bed.apply_in("ends-soon", &within).await;
+    bed.start();
+    bed.ready("web").await;
+    let inner = |found: &Value| crate::support::condition(&found["status"], "Ready") == "True";
+    bed.wait_in("ends-soon", "inner is ready", "Certificate", "inner", inner)
+        .await;
+    let far = bed.secrets_of("ends-soon").get("far-tls").await.unwrap();
+    // Something holds it in the state Terminating.
+    let hold = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "holds", "finalizers": ["example.com/hold"]}});
+    bed.put("ends-soon", &hold).await;
+    bed.cluster.delete_namespace("ends-soon").await;
+    let blocked = |found: &Value| {
+        let why = reason(&found["status"], "Ready");
+        ["NamespaceTerminating", "NoAccess", "OutputDeleted"].contains(&why.as_str())
+            && found["status"]["outputs"][1]["state"] != "InSync"
+    };
+    bed.wait("cannot write there", "Certificate", "web", blocked)
+        .await;
+    // Its output at home is repaired all the while.
+    let home = bed.secret("web-tls").await;
+    bed.delete_secret("web-tls").await;
+    bed.back("web-tls", &home).await;
+    let free = json!({"metadata": {"finalizers": null}});
+    let configs = bed.api("ends-soon", "ConfigMap");
+    configs
+        .patch("holds", &Default::default(), &kube::api::Patch::Merge(free))
+        .await
+        .unwrap();
+    let spaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(bed.client.clone());
+    crate::cluster::until("the namespace is gone", async || {
+        spaces.get_opt("ends-soon").await.unwrap().is_none()
+    })
+    .await;
+    bed.cluster.namespace("ends-soon").await;
+    bed.grant("ends-soon").await;
+    let mut again = None;
+    crate::cluster::until("the far output is back", async || {
+        again = bed.secrets_of("ends-soon").get_opt("far-tls").await.unwrap();
+        again.as_ref().is_some_and(|now| same_content(now, &far))
+    })
+    .await;
+    bed.ready("web").await;
+    assert_eq!(bed.issued("web"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_vanishes_is_told_and_its_return_is_enough() {
+    let ca = Ca::start("{}");
+    let Some(mut bed) = Bed::with("role-home", &["role-far"], ca, "").await else {
+        return;
+    };
+    let there =
+        "  outputs:\n  - secret: {name: far, namespace: role-far}\n    keys: {all.pem: {part: Bundle}}\n";
+    bed.apply(&certificate_yaml("web", there)).await;
+    bed.start();
+    bed.ready("web").await;
+    let far = bed.secrets_of("role-far").get("far").await.unwrap();
+    // Reading goes on, writing is refused.
+    let mut less = bed.get_in("role-far", "Role", "occm").await.unwrap();
+    less["rules"][0]["verbs"] = json!(["get", "list", "watch"]);
+    bed.put("role-far", &json!({"apiVersion": less["apiVersion"], "kind": "Role", "metadata": {"name": "occm"}, "rules": less["rules"]})).await;
+    bed.secrets_of("role-far")
+        .delete("far", &DeleteParams::default())
+        .await
+        .unwrap();
+    let message = bed.told("web", "Ready", "NoAccess").await;
+    assert!(message.contains("role-far/far"), "{message}");
+    bed.grant("role-far").await;
+    // The pause after a refusal is over by itself; a change ends it at once for the others.
+    let mut again = None;
+    crate::cluster::until("the far output is back", async || {
+        again = bed.secrets_of("role-far").get_opt("far").await.unwrap();
+        again.as_ref().is_some_and(|now| same_content(now, &far))
+    })
+    .await;
+    assert_eq!(bed.issued("web"), 1);
+}
