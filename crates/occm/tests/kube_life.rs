@@ -30,5 +30,7 @@ mod many;
 mod outputs;
 #[path = "kube_life/record.rs"]
 mod record;
+#[path = "kube_life/refused.rs"]
+mod refused;
 #[path = "kube_life/repair.rs"]
 mod repair;

@@ -391,7 +391,7 @@ impl Manager {
             | StoreError::NotFound(_)
             | StoreError::Unavailable(..)
             | StoreError::Malformed(..)
-            | StoreError::LeaseLost => SignedDuration::from_millis(200 << failures.min(8)),
+            | StoreError::LeaseLost => SignedDuration::from_millis(200 << failures.min(5)),
         };
         if !matches!(error, StoreError::Conflict(_)) || failures > 5 {
             tracing::warn!(%subject, %error, reason = %Reason::StoreFailed, "store call failed");

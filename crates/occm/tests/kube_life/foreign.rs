@@ -161,8 +161,16 @@ async fn a_role_that_vanishes_is_told_and_its_return_is_enough() {
     let far = bed.secrets_of("role-far").get("far").await.unwrap();
     // Reading goes on, writing is refused.
     let mut less = bed.get_in("role-far", "Role", "occm").await.unwrap();
-    less["rules"][0]["verbs"] = json!(["get", "list", "watch"]);
-    bed.put("role-far", &json!({"apiVersion": less["apiVersion"], "kind": "Role", "metadata": {"name": "occm"}, "rules": less["rules"]})).await;
+    let rules = less["rules"].as_array_mut().unwrap();
+    let secrets = rules
+        .iter_mut()
+        .find(|rule| rule["resources"][0] == "secrets")
+        .unwrap();
+    secrets["verbs"] = json!(["get", "list", "watch"]);
+    let less = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "occm"}, "rules": less["rules"],
+    });
+    bed.put("role-far", &less).await;
     bed.secrets_of("role-far")
         .delete("far", &DeleteParams::default())
         .await

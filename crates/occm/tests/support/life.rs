@@ -8,6 +8,7 @@
 )]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,9 +23,7 @@ use tokio::sync::OnceCell;
 use crate::cluster::{Cluster, cluster, until};
 use crate::support::{BIN, Ca, SECRET, condition, issuer_yaml, reason};
 
-const RIGHTS: &str = include_str!("rights.yaml");
-
-/// Name of the ServiceAccount.
+/// Release of the chart whose rights the manager has, and so the name of its ServiceAccount.
 const ACCOUNT: &str = "occm";
 
 /// Namespaces, a CA, and the manager when it runs.
@@ -37,8 +36,14 @@ pub(crate) struct Bed {
     /// The other managed namespaces.
     pub(crate) others: Vec<String>,
     pub(crate) ca: Ca,
+    /// Roles and bindings of the chart.
+    rights: Vec<Value>,
     manager: Option<Child>,
     dir: tempfile::TempDir,
+    /// Where the log of the running manager begins.
+    log_begins: u64,
+    /// Without the decisions in the log, as shipped.
+    pub(crate) quiet: bool,
 }
 
 impl Bed {
@@ -60,8 +65,11 @@ impl Bed {
             home: name.to_owned(),
             others: others.iter().map(|other| (*other).to_owned()).collect(),
             ca,
+            rights: rights(cluster, name, others),
             manager: None,
             dir: tempfile::tempdir().unwrap(),
+            log_begins: 0,
+            quiet: false,
         };
         bed.make_namespaces().await;
         let token = bed.token(3600).await;
@@ -92,19 +100,10 @@ impl Bed {
                 json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
             self.put(namespace, &account).await;
         }
-        for mut role in documents(RIGHTS) {
-            let name = role["metadata"]["name"].as_str().unwrap().to_owned();
-            if name == "occm-own" && !own {
-                continue;
+        for object in &self.rights {
+            if object["metadata"]["namespace"] == namespace {
+                self.put(namespace, object).await;
             }
-            role["metadata"]["namespace"] = namespace.into();
-            self.put(namespace, &role).await;
-            let binding = json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-                "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.home}],
-            });
-            self.put(namespace, &binding).await;
         }
     }
 
@@ -158,6 +157,15 @@ impl Bed {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// Whether the manager that runs has logged this.
+    pub(crate) fn logged(&self, text: &str) -> bool {
+        let mut log = std::fs::File::open(self.log()).unwrap();
+        let mut told = String::new();
+        log.seek(SeekFrom::Start(self.log_begins)).unwrap();
+        log.read_to_string(&mut told).unwrap();
+        told.contains(text)
+    }
+
     /// Starts the manager.
     pub(crate) fn start(&mut self) {
         self.start_with(&[]);
@@ -171,7 +179,8 @@ impl Bed {
             .append(true)
             .open(self.log())
             .unwrap();
-        let level = "info,occm=debug";
+        self.log_begins = log.metadata().unwrap().len();
+        let level = if self.quiet { "info" } else { "info,occm=debug" };
         let mut command = Command::new(BIN);
         command
             .env("KUBECONFIG", self.kubeconfig())
@@ -452,6 +461,21 @@ impl Drop for Bed {
             );
         }
     }
+}
+
+/// What the chart grants to a manager of these namespaces.
+fn rights(cluster: &Cluster, home: &str, others: &[&str]) -> Vec<Value> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart");
+    let mut helm = Command::new(cluster.program("helm"));
+    helm.args(["template", ACCOUNT]).arg(chart);
+    helm.args(["--namespace", home, "--show-only=templates/rbac.yaml"]);
+    if !others.is_empty() {
+        helm.arg(format!("--set=model=shared,namespaces={{{}}}", others.join(",")));
+    }
+    let rendered = helm.output().expect("helm runs");
+    let complaint = String::from_utf8_lossy(&rendered.stderr);
+    assert!(rendered.status.success(), "{complaint}");
+    documents(&String::from_utf8(rendered.stdout).unwrap())
 }
 
 /// The documents of a YAML text.

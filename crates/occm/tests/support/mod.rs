@@ -103,6 +103,10 @@ impl Ca {
         http(&self.address, "GET", "/-/ca.pem", "")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
