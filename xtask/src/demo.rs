@@ -1,6 +1,9 @@
-//! `cargo xtask demo`: builds the program and becomes `occm dev`.
+//! `cargo xtask demo`: builds the program and becomes `occm dev`, or shows the main job on a control plane.
+
+mod kube;
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -20,16 +23,31 @@ const BUILD: [&str; 6] = [
 
 /// Build occm and start `occm dev`: a CA, a manager and a few certificates in one process, on loopback, with throw-away state.
 ///
+/// With --kube the same on a real Kubernetes control plane on this machine: certificates become Secrets, and the kubectl
+/// lines to look at them are printed. The first time the control plane is built, which takes about five minutes.
+///
 /// Arguments after `--` are passed on: `cargo xtask demo -- --help`. Ctrl-C ends it and leaves nothing behind.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// On a real Kubernetes control plane, with real Secrets.
+    #[arg(long)]
+    kube: bool,
+    /// Use this occm instead of building it.
+    #[arg(long, requires = "kube", value_name = "PROGRAM")]
+    binary: Option<PathBuf>,
+    /// Name of the control plane.
+    #[arg(long, requires = "kube", default_value = "demo")]
+    name: String,
     /// Arguments for `occm dev`.
-    #[arg(last = true)]
+    #[arg(last = true, conflicts_with = "kube")]
     arguments: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
+    if args.kube {
+        return kube::run(&workspace, &args.name, args.binary.clone());
+    }
     say("building occm; the first time this takes minutes, later seconds");
     let status = workspace
         .cargo()
@@ -41,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Replaces this process by the demo, so that terminal, signals and exit code are the demo's own and nothing is left
-/// to clean up. A demo on a cluster will have to start it as a child and take the cluster down after it.
+/// to clean up.
 fn become_demo(workspace: &Workspace, arguments: &[String]) -> anyhow::Error {
     let binary = workspace.target.join("debug").join("occm");
     let error = Command::new(&binary).arg("dev").args(arguments).exec();

@@ -9,9 +9,9 @@
 pub(crate) mod build;
 mod component;
 mod credentials;
-mod instance;
+pub(crate) mod instance;
 mod module;
-mod up;
+pub(crate) mod up;
 pub(crate) mod version;
 
 use std::path::PathBuf;
@@ -167,6 +167,24 @@ impl Programs {
         let mut programs = CONTROL_PLANE.to_vec();
         programs.extend(self.with.iter().map(|extra| extra.program()));
         Assets::bring(version, &programs)
+    }
+}
+
+impl UpArgs {
+    /// The pinned version under this name, which ends with its owner.
+    pub(crate) fn owned(name: &str, owner: u32) -> Self {
+        Self {
+            name: Name {
+                name: name.to_owned(),
+            },
+            programs: Programs {
+                version: None,
+                with: Vec::new(),
+            },
+            audit_log: None,
+            owner: Some(owner),
+            json: false,
+        }
     }
 }
 

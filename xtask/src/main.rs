@@ -15,6 +15,7 @@ mod plan;
 mod process;
 mod report;
 mod simulate;
+mod stop;
 mod stream;
 mod test;
 mod unpack;

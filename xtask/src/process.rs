@@ -94,6 +94,11 @@ pub(crate) fn wait(child: &mut Child, limit: Duration, mut tick: impl FnMut()) -
             let _ = child.wait();
             bail!("still running after {}, killed", seconds(limit));
         }
+        if crate::stop::wanted() {
+            kill_tree(child.id());
+            let _ = child.wait();
+            bail!("stopped");
+        }
         tick();
         sleep(LOOK);
     }

@@ -120,10 +120,9 @@ async fn dump(bed: &Bed, namespace: &str) -> Vec<Value> {
             }
             let mut object = serde_json::to_value(object).unwrap();
             object["kind"] = kind.into();
-            object["apiVersion"] = if kind.len() > 6 && kind != "ConfigMap" {
-                "occm.dev/v1alpha1".into()
-            } else {
-                "v1".into()
+            object["apiVersion"] = match kind {
+                "Issuer" | "Certificate" => "occm.dev/v1alpha1".into(),
+                _ => "v1".into(),
             };
             let meta = object["metadata"].as_object_mut().unwrap();
             for field in [

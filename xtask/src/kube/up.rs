@@ -199,6 +199,9 @@ fn wait_for(
     let begun = Instant::now();
     let found = until(LIMIT, PAUSE, || {
         progress.tick();
+        if crate::stop::wanted() {
+            return Some(None);
+        }
         match process::output(instance.kubectl().arg("--request-timeout=5s").args(query)) {
             Ok(answer) if wanted(&answer) => return Some(None),
             Ok(answer) => last = answer,
@@ -212,6 +215,10 @@ fn wait_for(
         ended.map(|component| Some(component.clone()))
     });
     match found {
+        Some(None) if crate::stop::wanted() => {
+            progress.end("stopped");
+            bail!("stopped")
+        }
         Some(None) => {
             progress.end("ready");
             Ok(())

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use crate::life::Bed;
 
 /// CPU seconds used so far.
-pub struct Usage {
-    pub manager: f64,
-    pub apiserver: f64,
-    pub etcd: f64,
-    pub ca: f64,
+pub(crate) struct Usage {
+    pub(crate) manager: f64,
+    pub(crate) apiserver: f64,
+    pub(crate) etcd: f64,
+    pub(crate) ca: f64,
 }
 
 impl Usage {
-    pub fn of(bed: &Bed) -> Self {
+    pub(crate) fn of(bed: &Bed) -> Self {
         Self {
             manager: bed.pid().map_or(0.0, cpu_seconds),
             apiserver: cpu_seconds(bed.cluster.pid("apiserver")),
@@ -22,7 +22,7 @@ impl Usage {
         }
     }
 
-    pub fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             manager: self.manager - before.manager,
             apiserver: self.apiserver - before.apiserver,
@@ -47,27 +47,27 @@ fn cpu_seconds(pid: u32) -> f64 {
 }
 
 /// Memory of a process that stands in RAM.
-pub fn rss_mib(pid: u32) -> f64 {
+pub(crate) fn rss_mib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 /// Of sorted figures.
-pub fn percentile(sorted: &[f64], part: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], part: f64) -> f64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let at = ((sorted.len() - 1) as f64 * part).round() as usize;
     sorted[at]
 }
 
 /// How many requests the API server has answered, by verb and resource, as it counts them itself.
-pub struct Requests(BTreeMap<String, f64>);
+pub(crate) struct Requests(BTreeMap<String, f64>);
 
 /// The resources that a manager works with. Leases are told apart, controllers touch none of the others.
 const RESOURCES: [&str; 5] = ["secrets", "configmaps", "certificates", "issuers", "events"];
 
 impl Requests {
-    pub async fn read(bed: &Bed) -> Self {
+    pub(crate) async fn read(bed: &Bed) -> Self {
         let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
         let page = bed.client.request_text(request).await.unwrap();
         let mut counts = BTreeMap::new();
@@ -106,7 +106,7 @@ impl Requests {
         Self(counts)
     }
 
-    pub fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         let more = self.0.iter().map(|(what, number)| {
             let known = before.0.get(what).copied().unwrap_or_default();
             (what.clone(), number - known)
@@ -114,12 +114,12 @@ impl Requests {
         Self(more.filter(|(_, number)| *number > 0.0).collect())
     }
 
-    pub fn of(&self, what: &str) -> f64 {
+    pub(crate) fn of(&self, what: &str) -> f64 {
         self.0.get(what).copied().unwrap_or_default()
     }
 
     /// All but the creates and deletes of this program.
-    pub fn of_the_manager(&self) -> impl Iterator<Item = (&str, f64)> {
+    pub(crate) fn of_the_manager(&self) -> impl Iterator<Item = (&str, f64)> {
         let ours = |what: &str| what == "POST certificates" || what.starts_with("DELETE");
         let all = self.0.iter().filter(move |(what, _)| !ours(what));
         all.map(|(what, number)| (what.as_str(), *number))

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::life::Bed;
 
 /// Names, and when each was last seen in the wanted state.
-pub struct Seen {
+pub(crate) struct Seen {
     shared: Arc<Shared>,
     reading: JoinHandle<()>,
 }
@@ -24,14 +24,14 @@ struct Shared {
 
 impl Seen {
     /// Certificates that are ready.
-    pub async fn certificates(bed: &Bed) -> Self {
+    pub(crate) async fn certificates(bed: &Bed) -> Self {
         let path = format!("/apis/occm.dev/v1alpha1/namespaces/{}/certificates", bed.home);
         let ready = |line: &str| line.contains(r#""status":"True","type":"Ready""#);
         Self::start(bed, &path, "", "application/json", ready).await
     }
 
     /// Outputs that are created.
-    pub async fn outputs(bed: &Bed) -> Self {
+    pub(crate) async fn outputs(bed: &Bed) -> Self {
         let path = format!("/api/v1/namespaces/{}/secrets", bed.home);
         let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
         let created = |line: &str| line.starts_with(r#"{"type":"ADDED""#);
@@ -78,13 +78,13 @@ impl Seen {
     }
 
     /// Waits until so many names were seen.
-    pub async fn count(&self, number: usize, limit: Duration) {
+    pub(crate) async fn count(&self, number: usize, limit: Duration) {
         self.until(limit, |names| (names.len() >= number).then_some(()))
             .await;
     }
 
     /// Waits until this one is seen; says when it was.
-    pub async fn back(&self, name: &str) -> Instant {
+    pub(crate) async fn back(&self, name: &str) -> Instant {
         self.until(Duration::from_secs(30), |names| names.get(name).copied())
             .await
     }

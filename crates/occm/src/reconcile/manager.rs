@@ -7,7 +7,7 @@
 //! One look at a subject runs at a time. A look may be dropped at any await; the next one goes on from the record.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +30,8 @@ use crate::store::{Change, Event, Severity, Store, StoreError, Subject, Version}
 const MAX_STEPS: usize = 32;
 /// How long after a repair its status is written.
 const REPORT_AFTER_REPAIR: SignedDuration = SignedDuration::from_millis(500);
+/// Least time between two times at which the store is told what to attend to.
+const ATTEND_PAUSE: Duration = Duration::from_millis(50);
 /// How long a record stays without its Certificate.
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
@@ -158,18 +160,33 @@ impl Manager {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Result<(), tokio::task::JoinError> {
         let mut changes = self.store.watch().ready_chunks(256);
         let mut looks = JoinSet::new();
+        let (mut attended_at, mut behind, mut evaluated) = (Instant::now(), false, false);
         loop {
+            // What exists is not all told before it is attended to; later a moment's delay saves a lot of copies.
+            if behind && (!self.state().synced || attended_at.elapsed() >= ATTEND_PAUSE) {
+                self.attend();
+                (attended_at, behind) = (Instant::now(), false);
+            }
             while looks.len() < self.settings.workers {
                 let Some(subject) = self.take_due() else { break };
                 let manager = Arc::clone(&self);
                 looks.spawn(async move { manager.look(&subject).await });
             }
-            let sleep = self.until_next_due(looks.len());
+            if !evaluated && looks.is_empty() && self.is_idle() {
+                evaluated = true;
+                let state = self.state();
+                let (issuers, certificates) = (state.issuers.len(), state.certificates.len());
+                tracing::info!(issuers, certificates, "everything was looked at");
+            }
+            let mut sleep = self.until_next_due(looks.len());
+            if behind {
+                sleep = sleep.min(ATTEND_PAUSE);
+            }
             tokio::select! {
                 some = changes.next() => match some {
                     Some(some) => {
                         some.into_iter().for_each(|change| self.take_in(change));
-                        self.attend();
+                        behind = true;
                     }
                     None => return Ok(()),
                 },
@@ -282,7 +299,7 @@ impl Manager {
             }
             // Thousands may want to be put back: that comes before telling of it.
             Decision::Blocked { .. } | Decision::Nothing { .. } if work.restored => {
-                Ok(Go::Wait(Some(now + REPORT_AFTER_REPAIR)))
+                Ok(Go::Wait(Some(self.clock.now() + REPORT_AFTER_REPAIR)))
             }
             Decision::Rebuild { output } => self.rebuild(subject, output).await,
             Decision::Adopt { output } => self.adopt(subject, output).await,

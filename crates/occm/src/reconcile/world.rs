@@ -38,7 +38,7 @@ pub struct World<'a> {
     pub reported_revision: Option<u64>,
     /// Difference of clocks that were compared lately.
     pub clock_offset: Option<SignedDuration>,
-    /// Hash over wish, Issuer, inputs and requests: another one wakes a failure at once.
+    /// Hash over wish, Issuer, inputs and requests: another one wakes a failure at once. Made only if there is a failure.
     pub attempt_hash: ContentHash,
     /// Whether another subject's open transaction names the previous key and chain of this one as its signer.
     pub previous_in_use: bool,

@@ -447,9 +447,7 @@ impl Manager {
         } else {
             next_attempt(class, attempts, now, not_after, (self.random)()).min(now + LONGEST_WAIT)
         };
-        let with = self
-            .state()
-            .with_world(subject, now, None, |world| world.attempt_hash);
+        let with = self.state().attempt_hash_now(subject);
         record.ledger.failure = Some(Failure {
             class,
             reason: reason_of(error),
