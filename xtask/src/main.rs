@@ -8,6 +8,7 @@ mod console;
 mod debian;
 mod demo;
 mod deny;
+mod image;
 mod kube;
 mod libtest;
 mod peers;
@@ -45,6 +46,7 @@ enum Command {
     Test(test::Args),
     Peers(peers::Args),
     Kube(kube::Args),
+    Image(image::Args),
     Demo(demo::Args),
     Bench(bench::Args),
     Simulate(simulate::Args),
@@ -55,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Kube(args) => kube::run(args),
+        Command::Image(args) => image::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) => simulate::run(&args),

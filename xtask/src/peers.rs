@@ -28,7 +28,8 @@ pub(crate) struct Args {
 }
 
 const SUITE: &str = "trixie";
-const PACKAGES: [&str; 5] = ["openssl", "libssl3t64", "libc6", "libzstd1", "zlib1g"];
+/// What is unpacked.
+pub(crate) const PACKAGES: [&str; 5] = ["openssl", "libssl3t64", "libc6", "libzstd1", "zlib1g"];
 const MINIMUM: (u32, u32) = (3, 5);
 /// Release names by which a line of the machine's apt configuration is known as Debian's main archive.
 const RELEASES: [&str; 8] = [
@@ -62,20 +63,32 @@ pub(crate) fn openssl() -> Result<PathBuf> {
     if let Some(system) = process::find("openssl").filter(|program| is_new_enough(program)) {
         return Ok(system);
     }
-    let _lock = cache::Lock::take("peers")?;
-    if is_new_enough(&wrapper) {
-        return Ok(wrapper);
-    }
-    let _ = fs::remove_dir_all(&folder);
-    cache::make(&folder)?;
-    fetch(&folder).context("cannot fetch OpenSSL 3.5")?;
-    write_wrapper(&folder, &wrapper)?;
-    ensure!(
-        is_new_enough(&wrapper),
-        "the unpacked openssl says: {}",
-        version_of(&wrapper)?
-    );
+    unpack(&folder, &wrapper)?;
     Ok(wrapper)
+}
+
+/// The folder with the unpacked packages, for an image: whatever this system has.
+pub(crate) fn unpacked() -> Result<PathBuf> {
+    let folder = folder()?;
+    unpack(&folder, &folder.join("openssl"))?;
+    Ok(folder.join("root"))
+}
+
+fn unpack(folder: &Path, wrapper: &Path) -> Result<()> {
+    let _lock = cache::Lock::take("peers")?;
+    if is_new_enough(wrapper) {
+        return Ok(());
+    }
+    let _ = fs::remove_dir_all(folder);
+    cache::make(folder)?;
+    fetch(folder).context("cannot fetch OpenSSL 3.5")?;
+    write_wrapper(folder, wrapper)?;
+    ensure!(
+        is_new_enough(wrapper),
+        "the unpacked openssl says: {}",
+        version_of(wrapper)?
+    );
+    Ok(())
 }
 
 fn folder() -> Result<PathBuf> {

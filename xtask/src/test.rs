@@ -23,7 +23,7 @@ use crate::plan::{self, Action, Step};
 use crate::report::{Outcome, Skips};
 use crate::unpack::UNPACKED;
 use crate::workspace::{Package, Workspace};
-use crate::{cache, deny, peers, process, stream};
+use crate::{cache, deny, image, peers, process, stream};
 
 /// Run every test there is, and say what was skipped and why.
 ///
@@ -71,6 +71,12 @@ const PRODUCT: &str = "occm";
 
 /// Tests of this crate whose files begin so need a control plane.
 const KUBE_TESTS: &str = "kube_";
+
+/// The test of the container images.
+const IMAGE: &str = "image";
+
+/// The test that compares what the manager asked for in those with the chart's rights.
+const RIGHTS: &str = "rights";
 
 /// Name of that crate's simulation test, and of the cargo profile that makes it fast enough.
 const SIMULATION: &str = "simulation";
@@ -208,6 +214,10 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
         let what = "the rules in simulated time, with optimisation";
         steps.push(step("simulation", what, &["tools"], simulation()));
     }
+    if product_has(workspace, |test| test == IMAGE) {
+        let what = "the container images are written and run";
+        steps.push(step("images", what, &["tools", "binary"], images()));
+    }
     steps.extend(kube_steps(workspace, &args.kube_version)?);
     // Elsewhere a person may be editing while the tests run.
     if skips == Skips::AreFailures && workspace.root.join(".git").exists() {
@@ -258,6 +268,9 @@ fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World
             &needs,
             kube_tests(version),
         ));
+        let what = format!("every right of the chart is used there, and no other; Kubernetes {version}");
+        let needs = ["tools", &format!("kube-{version}") as &str];
+        steps.push(step(&format!("rights-{version}"), &what, &needs, rights(version)));
     }
     Ok(steps)
 }
@@ -379,7 +392,8 @@ fn crate_tests(package: &Package) -> Action<World> {
         name.clone(),
         "--all-features".to_owned(),
     ];
-    let runs_apart = |test: &str| is_kube_test(test) || is_simulation(test);
+    let runs_apart =
+        |test: &str| is_kube_test(test) || is_simulation(test) || [RIGHTS, IMAGE].contains(&test);
     if package.tests().any(runs_apart) {
         arguments.extend(package.has_library().then(|| "--lib".to_owned()));
         arguments.extend(package.has_binary().then(|| "--bins".to_owned()));
@@ -426,6 +440,20 @@ fn simulation() -> Action<World> {
     })
 }
 
+/// Built without optimisation, which takes a third of the time.
+fn images() -> Action<World> {
+    Box::new(|world| {
+        let folder = world.workspace.target.join("image");
+        if let Err(error) = image::write(&folder, true) {
+            return Outcome::Skipped(format!("{error:#}"));
+        }
+        let mut command = world.workspace.cargo();
+        command.env("OCCM_IMAGES", folder);
+        command.args(["test", "--package", PRODUCT, "--all-features", "--test", IMAGE]);
+        world.tests(command, IMAGE)
+    })
+}
+
 fn doc_tests(workspace: &Workspace) -> Action<World> {
     let libraries: Vec<String> = workspace
         .packages
@@ -446,7 +474,13 @@ fn kube_tests(version: Version) -> Action<World> {
             return Outcome::Skipped(format!("the control plane {version} could not be brought"));
         };
         let mut command = world.workspace.cargo();
+        let audit = world.audit(version);
+        let _ = std::fs::remove_dir_all(&audit);
+        if let Err(error) = cache::make(&audit) {
+            return Outcome::Failed(format!("{error:#}"));
+        }
         command.env("KUBEBUILDER_ASSETS", &assets.folder);
+        command.env("OCCM_AUDIT", audit);
         command.args([
             "test",
             "--package",
@@ -456,6 +490,20 @@ fn kube_tests(version: Version) -> Action<World> {
             &format!("{KUBE_TESTS}*"),
         ]);
         world.tests(command, &format!("kube-{version}"))
+    })
+}
+
+/// After the Kubernetes tests: their API servers logged every request.
+fn rights(version: Version) -> Action<World> {
+    Box::new(move |world| {
+        let Some(assets) = world.assets.iter().find(|assets| assets.version == version) else {
+            return Outcome::Skipped(format!("the control plane {version} could not be brought"));
+        };
+        let mut command = world.workspace.cargo();
+        command.env("KUBEBUILDER_ASSETS", &assets.folder);
+        command.env("OCCM_AUDIT", world.audit(version));
+        command.args(["test", "--package", PRODUCT, "--all-features", "--test", RIGHTS]);
+        world.tests(command, &format!("rights-{version}"))
     })
 }
 
@@ -531,6 +579,11 @@ impl World {
                 format!("{error:#}; all output: {}", self.log(log).display()),
             ),
         }
+    }
+
+    /// Where the API servers of the Kubernetes tests log requests.
+    fn audit(&self, version: Version) -> PathBuf {
+        self.logs.join(format!("audit-{version}"))
     }
 
     fn log(&self, name: &str) -> PathBuf {

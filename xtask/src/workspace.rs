@@ -27,6 +27,7 @@ pub(crate) struct Workspace {
 #[derive(Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     features: std::collections::BTreeMap<String, Vec<String>>,
     targets: Vec<Target>,
 }

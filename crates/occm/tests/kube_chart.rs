@@ -8,8 +8,6 @@
     reason = "tests only"
 )]
 
-#[path = "support/chart.rs"]
-mod chart;
 #[path = "support/cluster.rs"]
 mod cluster;
 #[path = "support/mod.rs"]
@@ -21,7 +19,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::chart::{Account, Container, Process, RELEASE, folder, model};
+use crate::cluster::chart::{Account, Container, Process, RELEASE, folder, model};
 use crate::cluster::{Cluster, cluster};
 use crate::support::Ca;
 use crate::wishes::{certificate, issuer, ready, served};

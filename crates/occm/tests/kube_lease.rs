@@ -19,6 +19,7 @@ use occm::store::kube::{Fence, Leadership, LeaseSettings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::cluster::chart::RELEASE;
 use crate::cluster::{Cluster, PATIENCE, cluster, until};
 
 /// A candidate and the way to stop it.
@@ -29,17 +30,18 @@ struct Candidate {
     task: JoinHandle<()>,
 }
 
+/// Each test has a namespace of its own.
 fn settings(lease: &str, holder: &str) -> LeaseSettings {
     LeaseSettings {
         duration: Duration::from_millis(1500),
         renew_deadline: Duration::from_millis(1000),
         retry_period: Duration::from_millis(200),
-        ..LeaseSettings::new(ObjectKey::new("default", lease), holder)
+        ..LeaseSettings::new(ObjectKey::new(lease, RELEASE), holder)
     }
 }
 
 async fn candidate(cluster: &Cluster, settings: LeaseSettings) -> Candidate {
-    let store = cluster.store(&["default"]).await;
+    let store = cluster.store(&[settings.lease.namespace.as_str()]).await;
     let (lease, leadership) = store.lease(settings);
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
@@ -143,7 +145,15 @@ async fn a_clock_in_the_lease_that_is_years_off_is_of_no_matter() {
     one.task.abort();
     let future = r#"{"spec":{"renewTime":"2099-01-01T00:00:00.000000Z"}}"#;
     cluster
-        .kubectl(&["patch", "lease", "clock", "--type=merge", "-p", future])
+        .kubectl(&[
+            "patch",
+            "lease",
+            RELEASE,
+            "--namespace=clock",
+            "--type=merge",
+            "-p",
+            future,
+        ])
         .unwrap();
     let two = candidate(cluster, settings("clock", "two")).await;
     let began = Instant::now();
@@ -159,7 +169,15 @@ async fn a_holder_whose_lease_was_taken_by_hand_stops_at_its_next_renewal() {
     one.until_leads(true).await;
     let robbed = r#"{"spec":{"holderIdentity":"robber"}}"#;
     cluster
-        .kubectl(&["patch", "lease", "robbed", "--type=merge", "-p", robbed])
+        .kubectl(&[
+            "patch",
+            "lease",
+            RELEASE,
+            "--namespace=robbed",
+            "--type=merge",
+            "-p",
+            robbed,
+        ])
         .unwrap();
     one.until_leads(false).await;
     assert!(!one.may_act());

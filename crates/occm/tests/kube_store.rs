@@ -304,7 +304,12 @@ async fn an_input_above_the_limit_is_polled_and_told_all_the_same() {
     let mut settings = KubeSettings::new(["polled"], "test");
     settings.watched_inputs = 1;
     settings.poll_interval = std::time::Duration::from_millis(100);
-    let store = KubeStore::new(&cluster.config().await, settings, Clock::system()).unwrap();
+    let store = KubeStore::new(
+        &cluster.manager_config(&["polled"]).await,
+        settings,
+        Clock::system(),
+    )
+    .unwrap();
     let input = |name: &str| occm::model::plan::InputRef {
         kind: occm::model::plan::InputKind::Secret,
         object: ObjectKey::new("polled", name),
@@ -397,14 +402,26 @@ async fn lists_in_pages_tell_the_same_as_streamed_ones() {
             "--from-literal=a=1",
         ])
         .unwrap();
+    cluster
+        .kubectl(&["-n", "paged", "create", "configmap", "trust"])
+        .unwrap();
+    let trust = occm::model::plan::InputRef {
+        kind: occm::model::plan::InputKind::ConfigMap,
+        object: ObjectKey::new("paged", "trust"),
+    };
     let mut all = Vec::new();
     for first_lists in [FirstLists::Streamed, FirstLists::Paged] {
         let settings = KubeSettings {
             first_lists,
             ..KubeSettings::new(["paged"], "test")
         };
-        let store = KubeStore::new(&cluster.config().await, settings, Clock::system()).unwrap();
-        store.attend(BTreeSet::new(), BTreeSet::from([foreign.clone()]));
+        let store = KubeStore::new(
+            &cluster.manager_config(&["paged"]).await,
+            settings,
+            Clock::system(),
+        )
+        .unwrap();
+        store.attend(BTreeSet::from([trust.clone()]), BTreeSet::from([foreign.clone()]));
         let mut told = Told::new(&store);
         let list: BTreeSet<String> = told
             .list()
@@ -412,7 +429,7 @@ async fn lists_in_pages_tell_the_same_as_streamed_ones() {
             .iter()
             .map(|change| format!("{change:?}"))
             .collect();
-        assert_eq!(list.len(), 122);
+        assert_eq!(list.len(), 123);
         all.push(list);
         let key = ObjectKey::new("paged", format!("{first_lists:?}").to_lowercase());
         store

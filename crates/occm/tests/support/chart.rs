@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use super::Cluster;
 
 const BIN: &str = env!("CARGO_BIN_EXE_occm");
 
@@ -80,7 +80,32 @@ impl Cluster {
         arguments.extend(model.iter().map(String::as_str));
         let objects = self.helm(&arguments).expect("the chart renders");
         self.apply(&objects);
-        Account::of(self, home, RELEASE)
+        let account = Account::of(self, home, RELEASE);
+        // The API server learns of new Roles a moment later.
+        let all = [&[home], others].concat();
+        let granted = |namespace: &&str| {
+            let user = account.user();
+            let question = [
+                "auth",
+                "can-i",
+                "delete",
+                "secrets",
+                "--quiet",
+                "--as",
+                &user,
+                "--namespace",
+                namespace,
+            ];
+            self.kubectl(&question).is_ok()
+        };
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        while !all.iter().all(granted) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the rights are granted in time"
+            );
+        }
+        account
     }
 }
 

@@ -10,6 +10,10 @@
 )]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[path = "chart.rs"]
+pub(crate) mod chart;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -19,6 +23,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use occm::clock::Clock;
 use occm::store::kube::{KubeSettings, KubeStore};
@@ -36,8 +41,13 @@ pub(crate) struct Cluster {
 
 /// The control plane of this test program; `None` = the test is skipped, which was said.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
+    cluster_with(&[])
+}
+
+/// The same, brought up with these arguments too.
+pub(crate) fn cluster_with(more: &[&str]) -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    match CLUSTER.get_or_init(Cluster::up) {
+    match CLUSTER.get_or_init(|| Cluster::up(more)) {
         Ok(cluster) => Some(cluster),
         Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no control plane: {why}"),
         Err(why) => {
@@ -48,7 +58,7 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
 }
 
 impl Cluster {
-    fn up() -> Result<Self, String> {
+    fn up(more: &[&str]) -> Result<Self, String> {
         let xtask = std::env::var_os("OCCM_XTASK")
             .map(PathBuf::from)
             .ok_or("OCCM_XTASK does not name the xtask program; run `cargo xtask test`")?;
@@ -64,8 +74,16 @@ impl Cluster {
             std::process::id()
         );
         let owner = std::process::id().to_string();
-        let output = Command::new(&xtask)
+        let mut command = Command::new(&xtask);
+        command
             .args(["kube", "up", "--json", "--name", &name, "--owner", &owner])
+            .args(more);
+        // What the manager asks for in all tests is compared with the chart's rights afterwards.
+        if let Some(folder) = std::env::var_os("OCCM_AUDIT") {
+            let log = PathBuf::from(folder).join(format!("{name}.jsonl"));
+            command.arg("--audit-log").arg(log);
+        }
+        let output = command
             .output()
             .map_err(|error| format!("{}: {error}", xtask.display()))?;
         if !output.status.success() {
@@ -156,10 +174,32 @@ impl Cluster {
         kube::Client::try_from(self.config().await).expect("a client")
     }
 
-    /// A store of an administrator.
+    /// Configuration of the chart's ServiceAccount in the first of these namespaces, with the chart's rights in all.
+    /// Namespaces that do not exist are made.
+    pub(crate) async fn manager_config(&self, namespaces: &[&str]) -> kube::Config {
+        static KNOWN: Mutex<BTreeMap<Vec<String>, kube::Config>> = Mutex::const_new(BTreeMap::new());
+        let mut known = KNOWN.lock().await;
+        let names: Vec<String> = namespaces.iter().map(|name| (*name).to_owned()).collect();
+        if let Some(config) = known.get(&names) {
+            return config.clone();
+        }
+        for name in namespaces {
+            let _ = self.kubectl(&["create", "namespace", name]);
+        }
+        let (home, others) = namespaces.split_first().expect("a namespace");
+        let account = self.rights(home, others);
+        let file = Kubeconfig::read_from(account.kubeconfig()).expect("a kubeconfig");
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        let config = config.expect("a usable kubeconfig");
+        known.insert(names, config.clone());
+        config
+    }
+
+    /// A store of the manager, with the chart's rights.
     pub(crate) async fn store(&self, namespaces: &[&str]) -> KubeStore {
         let settings = KubeSettings::new(namespaces.iter().copied(), "test");
-        KubeStore::new(&self.config().await, settings, Clock::system()).expect("a store")
+        let config = self.manager_config(namespaces).await;
+        KubeStore::new(&config, settings, Clock::system()).expect("a store")
     }
 
     /// A new namespace.
