@@ -144,8 +144,8 @@ impl Bed {
         let lines = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let told = lines.filter(|line| line["message"] == "health and metrics are served");
-        Some(told.last()?["address"].as_str()?.to_owned())
+        let mut told = lines.filter(|line| line["message"] == "health and metrics are served");
+        Some(told.next_back()?["address"].as_str()?.to_owned())
     }
 
     /// Runs `helm test` against what listens at `health`.

@@ -76,8 +76,8 @@ impl Pod {
             let lines = log
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let told = lines.filter(|line| line["message"] == "health and metrics are served");
-            Some(told.last()?["address"].as_str()?.to_owned())
+            let mut told = lines.filter(|line| line["message"] == "health and metrics are served");
+            Some(told.next_back()?["address"].as_str()?.to_owned())
         });
         let told = occm(&["probe", &format!("http://{address}/readyz")]);
         String::from_utf8_lossy(&told.stdout).trim().to_owned()

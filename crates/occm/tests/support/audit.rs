@@ -23,12 +23,13 @@ pub fn arguments(program: &str) -> Vec<String> {
     if std::env::var_os("OCCM_AUDIT").is_some() {
         return Vec::new();
     }
-    let log = format!(
-        "{}/{program}-{}.jsonl",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
-    );
-    vec!["--audit-log".to_owned(), log]
+    static LOG: OnceLock<String> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let log = format!("{}/{program}.jsonl", env!("CARGO_TARGET_TMPDIR"));
+        let _ = std::fs::remove_file(&log);
+        log
+    });
+    vec!["--audit-log".to_owned(), log.clone()]
 }
 
 /// What the holder of this token changed successfully, in order.
