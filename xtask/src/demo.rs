@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 
 use crate::console::say;
+use crate::web::Web;
 use crate::workspace::Workspace;
 
 /// How the demo's binary is built: as little as `occm dev` needs, so that the first build is short.
@@ -20,6 +21,10 @@ const BUILD: [&str; 6] = [
     "occm",
     "--no-default-features",
 ];
+
+/// The web console, where it could be built; without it the program says so.
+const WITH_CONSOLE: &str = "--features=api,console";
+const WITHOUT_CONSOLE: &str = "--features=api";
 
 /// Build occm and start `occm dev`: a CA, a manager and a few certificates in one process, on loopback, with throw-away state.
 ///
@@ -48,10 +53,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.kube {
         return kube::run(&workspace, &args.name, args.binary.clone());
     }
+    let features = match Web::find(&workspace.root).and_then(|web| web.build()) {
+        Ok(()) => WITH_CONSOLE,
+        Err(error) => {
+            say(format!("the demo comes without the web console: {error:#}"));
+            WITHOUT_CONSOLE
+        }
+    };
     say("building occm; the first time this takes minutes, later seconds");
     let status = workspace
         .cargo()
         .args(BUILD)
+        .arg(features)
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the build failed");

@@ -20,6 +20,7 @@ mod stop;
 mod stream;
 mod test;
 mod unpack;
+mod web;
 mod workspace;
 
 use clap::{Parser, Subcommand};

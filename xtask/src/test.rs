@@ -1,9 +1,9 @@
 //! `cargo xtask test`: every test there is, as a list of steps.
 //!
 //! ```text
-//! checks       format, lints, documentation, dependencies
+//! checks       format, lints, documentation, dependencies, the console's types, units and build
 //! bringing     Debian packages, the binary, OpenSSL 3.5, the Kubernetes control plane
-//! tests        each crate from left to right, documentation examples, Kubernetes
+//! tests        each crate from left to right, documentation examples, Kubernetes, the console in a browser
 //! afterwards   committed files are as they were
 //! ```
 
@@ -22,6 +22,7 @@ use crate::libtest::{Reader, show_of_cargo};
 use crate::plan::{self, Action, Step};
 use crate::report::{Outcome, Skips};
 use crate::unpack::UNPACKED;
+use crate::web::{self, Web};
 use crate::workspace::{Package, Workspace};
 use crate::{cache, deny, image, peers, process, stream};
 
@@ -42,6 +43,7 @@ use crate::{cache, deny, image, peers, process, stream};
 ///   OCCM_BIN             the built `occm`
 ///   OCCM_XTASK           this program, for `kube up --json` and its kin
 ///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl, kube-scheduler, kwok, helm
+///   OCCM_CHROMIUM        a Chromium for the console's tests; brought from Debian's packages unless set
 ///   OCCM_LONG            set by --long: take minutes where seconds are usual
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -80,6 +82,9 @@ const RIGHTS: &str = "rights";
 
 /// Name of that crate's simulation test, and of the cargo profile that makes it fast enough.
 const SIMULATION: &str = "simulation";
+
+/// The step that builds the console.
+const CONSOLE_BUILD: &str = "console-build";
 
 /// Programs that tests use, beside those of the Rust toolchain.
 const TOOLS: [Tool; 6] = [
@@ -124,6 +129,8 @@ struct World {
     environment: Vec<(&'static str, OsString)>,
     /// Control planes that were brought.
     assets: Vec<Assets>,
+    /// The console, once it is built.
+    console: Option<Web>,
     long: bool,
 }
 
@@ -180,6 +187,12 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             dependencies(),
         ),
         step(
+            CONSOLE_BUILD,
+            "the console's types, unit tests and build, by npm",
+            &[],
+            console_build(),
+        ),
+        step(
             "binary",
             "the occm binary, for tests that start it",
             &["tools"],
@@ -219,6 +232,7 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
         steps.push(step("images", what, &["tools", "binary"], images()));
     }
     steps.extend(kube_steps(workspace, &args.kube_version)?);
+    steps.push(console_e2e(&steps));
     // Elsewhere a person may be editing while the tests run.
     if skips == Skips::AreFailures && workspace.root.join(".git").exists() {
         let before = changed_files(&workspace.root);
@@ -370,10 +384,14 @@ fn dependencies() -> Action<World> {
     })
 }
 
+/// With the console where it could be built.
 fn binary() -> Action<World> {
     Box::new(|world| {
         let mut command = world.workspace.cargo();
         command.args(["build", "--package", PRODUCT, "--bin", PRODUCT]);
+        if world.console.is_some() {
+            command.args(["--features", "console"]);
+        }
         let outcome = world.check(&mut command, "binary");
         if matches!(outcome, Outcome::Done(_)) {
             let binary = world.workspace.target.join("debug").join(PRODUCT);
@@ -381,6 +399,51 @@ fn binary() -> Action<World> {
         }
         outcome
     })
+}
+
+/// What cannot be brought (Node.js, packages) is a skip; what is wrong in the console is a failure.
+fn console_build() -> Action<World> {
+    Box::new(|world| {
+        let web = match Web::find(&world.workspace.root).and_then(|web| web.install().map(|()| web)) {
+            Ok(web) => web,
+            Err(error) => return Outcome::Skipped(format!("{error:#}")),
+        };
+        if let Err(error) = web.check(&world.log("console-types")).and_then(|()| web.build()) {
+            return Outcome::Failed(format!("{error:#}"));
+        }
+        let command = web.npm(&["run", "--silent", "test"]);
+        world.console = Some(web);
+        world.count(command, CONSOLE_BUILD)
+    })
+}
+
+/// The console in a browser, on a directory and on the control plane of the first Kubernetes step.
+fn console_e2e(earlier: &[Step<World>]) -> Step<World> {
+    let control_plane = earlier
+        .iter()
+        .map(|step| step.name.as_str())
+        .find(|name| name.starts_with("kubernetes-"));
+    let mut needs = vec!["tools", "binary", CONSOLE_BUILD];
+    needs.extend(control_plane);
+    step(
+        "console-e2e",
+        "the console in a real browser",
+        &needs,
+        Box::new(|world| {
+            let Some(web) = &world.console else {
+                return Outcome::Skipped("the console was not built".to_owned());
+            };
+            let mut command = web.npm(&["run", "--silent", "e2e"]);
+            match web::browser() {
+                Ok(browser) => command.env("OCCM_CHROMIUM", browser),
+                Err(error) => return Outcome::Skipped(format!("{error:#}")),
+            };
+            if let Some(assets) = world.assets.first() {
+                command.env("KUBEBUILDER_ASSETS", &assets.folder);
+            }
+            world.count(command, "console-e2e")
+        }),
+    )
 }
 
 /// All tests of a crate with all its features, but for those that have a step of their own.
@@ -541,6 +604,7 @@ impl World {
             logs,
             environment,
             assets: Vec::new(),
+            console: None,
             long,
         })
     }
@@ -560,6 +624,11 @@ impl World {
         if self.long {
             command.arg("--include-ignored");
         }
+        self.count(command, log)
+    }
+
+    /// Runs a program that tells its tests as `cargo test` does, and counts.
+    fn count(&self, mut command: Command, log: &str) -> Outcome {
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("CARGO_TERM_COLOR", "never");

@@ -1,0 +1,104 @@
+/** What happened: Events, and what people did. */
+
+import { Label } from '@patternfly/react-core';
+import { useCallback, useMemo } from 'react';
+import { useActivity } from '../api/queries';
+import type { ActivityItem } from '../api/types';
+import { download } from '../shared/code';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
+import { SeverityLabel } from '../shared/labels';
+import { ObjectLink } from '../shared/links';
+import { ActionMenu } from '../shared/menu';
+import { AsCodeButton } from '../shared/operation';
+import { Screen } from '../shared/screen';
+import { useMe } from '../shared/session';
+import { Answered, Empty } from '../shared/states';
+import { DataTable, type Column } from '../shared/table';
+import { When } from '../shared/time';
+
+const LIMIT = 500;
+
+const COLUMNS: Column<ActivityItem>[] = [
+  { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
+  { key: 'severity', width: '7rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <Label isCompact color="purple">Person</Label> : <SeverityLabel severity={row.severity} />) },
+  { key: 'what', width: '10rem', title: 'What', cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
+  { key: 'object', title: 'Object', cell: (row) => (row.object ? <ObjectLink of={row.object} /> : <span className="occm-muted">–</span>) },
+  { key: 'message', title: 'Message', cell: (row) => <span className="occm-clamp occm-clamp--two" title={row.message}>{row.message}</span> },
+  { key: 'who', width: '9rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
+];
+
+const nameOf = ({ object }: ActivityItem) => (object ? `${object.namespace}/${object.name}` : '');
+
+function Two({ first, second }: { first: string | undefined; second: string | undefined }) {
+  return (
+    <div className="occm-two">
+      <span className="occm-ellipsis" title={first}>
+        {first ?? '–'}
+      </span>
+      {second && <span className="occm-muted occm-ellipsis">{second}</span>}
+    </div>
+  );
+}
+
+export function Activity() {
+  const me = useMe();
+  const { get, set } = useFilters();
+  const request = useMemo(() => ({ namespace: get('namespace') || undefined, limit: LIMIT }), [get]);
+  const query = useActivity(request);
+  const onSearch = useCallback((q: string) => set({ q }), [set]);
+  const [q, kind, severity] = [get('q').toLowerCase(), get('kind'), get('severity')];
+  const rows = useMemo(
+    () =>
+      (query.data?.items ?? []).filter(
+        (row) =>
+          (!kind || row.kind === kind) &&
+          (!severity || row.severity === severity) &&
+          (!q || `${nameOf(row)} ${row.reason} ${row.message} ${row.who ?? ''} ${row.what}`.toLowerCase().includes(q)),
+      ),
+    [query.data, q, kind, severity],
+  );
+  const filtered = ['q', 'kind', 'severity', 'namespace'].some((name) => get(name));
+  return (
+    <Screen
+      title="Activity"
+      filled
+      about={query.data && <Reach to={query.data.reachesBackTo} note={query.data.note} />}
+      actions={
+        <>
+          <AsCodeButton title="Activity" yaml={[{ see: 'Events of issuers.occm.dev and certificates.occm.dev' }]} requests={[{ method: 'GET', path: '/activity', query: request }]} />
+          <ActionMenu label="Export" text="Export" items={[{ title: 'As JSON', onClick: () => download('activity.json', JSON.stringify(rows, null, 2), 'application/json') }]} />
+        </>
+      }
+    >
+      <FilterBar beside={rows.length === 1 ? '1 entry' : `${rows.length.toLocaleString('en')} entries`}>
+        <FilterSearch label="Object, reason, message, who" value={get('q')} onChange={onSearch} />
+        <FilterSelect label="Namespace" options={[...me.namespaces].sort()} value={get('namespace')} onChange={(namespace) => set({ namespace })} />
+        <FilterSelect label="Severity" options={['Normal', 'Warning']} value={severity} onChange={(value) => set({ severity: value })} />
+        <FilterSelect label="By" options={[{ value: 'Event', label: 'occm' }, { value: 'Audit', label: 'people' }]} value={kind} onChange={(value) => set({ kind: value })} />
+        <ClearFilters shown={filtered} onClear={() => set({ q: undefined, kind: undefined, severity: undefined, namespace: undefined })} />
+      </FilterBar>
+      <Answered query={query} what="activity" rows={12}>
+        {() =>
+          rows.length === 0 ? (
+            <Empty title={filtered ? 'Nothing matches' : 'Nothing happened yet'}>{filtered ? 'Other filters may show some.' : 'Events and what people do appear here.'}</Empty>
+          ) : (
+            <DataTable label="Activity" columns={COLUMNS} rows={rows} rowKey={(row) => `${row.time} ${row.kind} ${nameOf(row)} ${row.reason} ${row.what} ${row.message}`} />
+          )
+        }
+      </Answered>
+    </Screen>
+  );
+}
+
+function Reach({ to, note }: { to: string | undefined; note: string | undefined }) {
+  return (
+    <>
+      {to && (
+        <>
+          Reaches back to <When time={to} />.{' '}
+        </>
+      )}
+      {note}
+    </>
+  );
+}

@@ -1,0 +1,178 @@
+/** The whole main job through the console, as a person does it; the outputs are judged by OpenSSL. */
+
+import { stringify } from 'yaml';
+import { accessible, expect, next, test } from './support/browser';
+import { belongTogether, Ca, issuer, REFERENCE, SECRET, serialOf, subjectOf } from './support/occm';
+import { OnDirectory, OnKubernetes, type Place } from './support/place';
+import type { Page } from '@playwright/test';
+
+const NAME = 'nrf-tls';
+
+for (const kind of ['a directory', 'Kubernetes'] as const) {
+  test.describe(`on ${kind}`, () => {
+    let ca: Ca;
+    let place: Place;
+
+    test.beforeAll(async () => {
+      test.setTimeout(120_000);
+      const missing = kind === 'Kubernetes' ? OnKubernetes.missing() : undefined;
+      test.skip(missing !== undefined, missing ?? '');
+      ca = await Ca.start();
+      place = kind === 'Kubernetes' ? await OnKubernetes.start() : await OnDirectory.start();
+    });
+
+    test.afterAll(async () => {
+      await place?.stop();
+      await ca?.stop();
+    });
+
+    test('from an Issuer to a certificate that is repaired, recreated, migrated and deleted', async ({ page }) => {
+      await place.logIn(page);
+      await makeIssuer(page, ca);
+      await makeCertificate(page);
+      const first = await issued(page, place);
+
+      await page.getByRole('tab', { name: 'Chain' }).click();
+      await expect(page.getByText('Valid', { exact: true })).toBeVisible();
+
+      // Somebody deletes the Secret: the same bytes are back, and the console says so.
+      const key = place.read(NAME, 'tls.key');
+      place.deleteSecret(NAME);
+      await expect.poll(() => place.read(NAME, 'tls.crt')).toBe(first);
+      expect(place.read(NAME, 'tls.key')).toBe(key);
+      await page.getByRole('tab', { name: 'Events' }).click();
+      await expect(page.getByRole('grid', { name: 'Events' }).getByText('Restored').first()).toBeVisible();
+
+      await page.getByRole('tab', { name: 'Overview' }).click();
+      await recreate(page);
+      await expect.poll(() => place.read(NAME, 'tls.crt')).not.toBe(first);
+      const second = place.read(NAME, 'tls.crt') ?? '';
+      expect(belongTogether(place.read(NAME, 'tls.key') ?? '', second)).toBe(true);
+      expect(place.read(NAME, 'tls.key')).not.toBe(key);
+      await expect(page.getByText(serialOf(second), { exact: true }).first()).toBeVisible();
+
+      await migrate(page, ca, place);
+      await expect.poll(() => serialOf(place.read(NAME, 'tls.crt') ?? second)).not.toBe(serialOf(second));
+
+      await remove(page);
+      await expect(page.getByText('No certificates yet')).toBeVisible();
+      // `onDelete: Keep` is the default: the workload keeps what it has.
+      expect(place.read(NAME, 'tls.crt')).toBeTruthy();
+    });
+  });
+}
+
+async function makeIssuer(page: Page, ca: Ca) {
+  await page.getByRole('link', { name: 'Issuers', exact: true }).click();
+  await page.getByRole('link', { name: 'New Issuer' }).first().click();
+  await page.getByLabel('Name', { exact: true }).fill('lab-ca');
+  await page.getByLabel('Address of the CMP endpoint').fill(ca.url);
+  await next(page);
+  await page.getByLabel('Reference value').fill(REFERENCE);
+  await page.getByLabel('Secret', { exact: true }).fill('lab-ca-mac');
+  await page.getByLabel('The shared secret').fill(SECRET);
+  await next(page);
+  await page.getByLabel('Common name').fill('occm.lab.example');
+  await next(page);
+  await page.getByLabel('ConfigMap', { exact: true }).fill('lab-ca-trust');
+  await page.getByLabel('Key in it').fill('ca.pem');
+  await page.getByLabel('CA certificates').fill(ca.root);
+  await next(page);
+  await next(page);
+  await expect(page.getByText('Dry run: the server takes this Issuer')).toBeVisible();
+  // Typed once, shown nowhere.
+  expect(await page.content()).not.toContain(SECRET);
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'lab-ca' })).toBeVisible();
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+  await expect(page.getByText('CN=occm.lab.example')).toBeVisible();
+  await page.getByRole('button', { name: 'Test connection' }).click();
+  await expect(page.getByText('The CA answers')).toBeVisible();
+}
+
+async function makeCertificate(page: Page) {
+  await page.getByRole('link', { name: 'Certificates', exact: true }).click();
+  await page.getByRole('link', { name: 'New certificate' }).first().click();
+  const name = page.getByLabel('Name', { exact: true });
+  await name.fill('Not A Name');
+  await name.blur();
+  await expect(page.getByText(/allowed:/).first()).toBeVisible();
+  await name.fill(NAME);
+  await next(page);
+  await page.getByLabel('Issuer', { exact: true }).selectOption({ index: 1 });
+  await next(page);
+  await page.getByLabel('Common name').fill('nrf.5gc.example');
+  await page.getByLabel('DNS names').fill('nrf.5gc.example\nbad name');
+  await page.getByLabel('DNS names').blur();
+  await expect(page.getByText('[1]', { exact: true })).toBeVisible();
+  await page.getByLabel('DNS names').fill('nrf.5gc.example\n*.nrf.5gc.example');
+  await next(page);
+  await page.getByLabel('Life', { exact: true }).fill('90d');
+  await page.getByLabel('Renew before its end').fill('30d');
+  await next(page);
+  await page.getByLabel('Secret', { exact: true }).fill(NAME);
+  await next(page);
+  await expect(page.getByText('Dry run: the server takes this Certificate')).toBeVisible();
+  await expect(page.getByRole('region', { name: 'YAML' })).toContainText('secretName: nrf-tls');
+  await page.getByRole('tab', { name: 'curl' }).click();
+  await expect(page.getByRole('region', { name: 'curl command' })).toContainText('curl -sS -X POST');
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: NAME })).toBeVisible();
+}
+
+/** Waits for the first certificate and looks at it. */
+async function issued(page: Page, place: Place): Promise<string> {
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+  const pem = place.read(NAME, 'tls.crt') ?? '';
+  expect(subjectOf(pem)).toBe('subject=CN=nrf.5gc.example');
+  expect(belongTogether(place.read(NAME, 'tls.key') ?? '', pem)).toBe(true);
+  await expect(page.getByText(serialOf(pem), { exact: true }).first()).toBeVisible();
+  await expect(page.getByText('≤ 90 days')).toBeVisible();
+  return pem;
+}
+
+async function recreate(page: Page) {
+  await page.getByRole('button', { name: 'More actions' }).click();
+  await page.getByRole('menuitem', { name: 'Recreate with a new key' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'As YAML, as curl' }).click();
+  await expect(dialog.getByRole('region', { name: 'YAML' })).toContainText('occm.dev/recreate');
+  await accessible(page, 'the dialog');
+  await dialog.getByRole('button', { name: 'Recreate', exact: true }).click();
+  await expect(dialog).toBeHidden();
+}
+
+async function migrate(page: Page, ca: Ca, place: Place) {
+  await page.getByRole('link', { name: 'Issuers', exact: true }).click();
+  await page.getByRole('link', { name: 'New Issuer' }).click();
+  await page.getByRole('button', { name: 'YAML', exact: true }).click();
+  const other = issuer('new-ca', ca) as { metadata: object; spec: { authentication: { initial: object }; trust: object } };
+  other.metadata = { name: 'new-ca', namespace: place.namespace };
+  other.spec.authentication.initial = { mac: { referenceValue: REFERENCE, secretRef: { name: 'lab-ca-mac', key: 'secret' } } };
+  other.spec.trust = { responses: { configMapRef: { name: 'lab-ca-trust', key: 'ca.pem' } } };
+  await page.getByLabel('YAML', { exact: true }).fill(stringify(other));
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+
+  await page.getByRole('link', { name: 'Migration' }).click();
+  await page.getByRole('tab', { name: 'Another Issuer' }).click();
+  await page.getByLabel('All certificates of').selectOption(`${place.namespace}/lab-ca`);
+  await page.getByLabel('To the Issuer').selectOption(`${place.namespace}/new-ca`);
+  await page.getByRole('button', { name: 'Dry run' }).click();
+  await expect(page.getByRole('grid', { name: 'Results' }).getByText('Would change')).toBeVisible();
+  await page.getByRole('button', { name: 'Migrate 1' }).click();
+  await expect(page.getByRole('grid', { name: 'Results' }).getByText('Changed')).toBeVisible();
+  await page.getByRole('grid', { name: 'Results' }).getByRole('link', { name: `${place.namespace}/${NAME}` }).click();
+  await expect(page.getByRole('link', { name: `${place.namespace}/new-ca` })).toBeVisible();
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+}
+
+async function remove(page: Page) {
+  await page.getByRole('button', { name: 'More actions' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog.getByRole('button', { name: 'Delete' })).toBeDisabled();
+  await dialog.getByLabel(`Type ${NAME} to go on`).fill(NAME);
+  await dialog.getByRole('button', { name: 'Delete' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'Certificates' })).toBeVisible();
+}
