@@ -19,6 +19,8 @@ export default defineConfig({
     viewport: { width: 1280, height: 800 },
     locale: 'en-GB',
     timezoneId: 'Europe/Berlin',
+    actionTimeout: 15_000,
+    screenshot: 'only-on-failure',
     trace: process.env.OCCM_TRACE ? 'on' : 'off',
     launchOptions: {
       executablePath: process.env.OCCM_CHROMIUM ?? '/usr/bin/chromium',

@@ -6,6 +6,7 @@ import { setCsrfToken, setOnUnauthenticated } from './api/client';
 import * as live from './api/live';
 import { queryClient, useSession } from './api/queries';
 import { Activity } from './screens/activity';
+import { Broken } from './screens/broken';
 import { Calendar } from './screens/calendar';
 import { CertificateDetail } from './screens/certificate';
 import { EditCertificate } from './screens/certificate-edit';
@@ -29,24 +30,29 @@ const routes = [
   {
     element: <Shell />,
     children: [
-      { path: '/', element: <OverviewScreen /> },
-      { path: '/login', element: <Navigate to="/" replace /> },
-      { path: '/certificates', element: <Certificates /> },
-      { path: '/certificates/new', element: <EditCertificate /> },
-      { path: '/certificates/:namespace/:name/edit', element: <EditCertificate /> },
-      { path: '/certificates/:namespace/:name/:tab?', element: <CertificateDetail /> },
-      { path: '/issuers', element: <Issuers /> },
-      { path: '/issuers/new', element: <EditIssuer /> },
-      { path: '/issuers/:namespace/:name/edit', element: <EditIssuer /> },
-      { path: '/issuers/:namespace/:name/:tab?', element: <IssuerDetail /> },
-      { path: '/identities', element: <Identities /> },
-      { path: '/chains', element: <Chains /> },
-      { path: '/secrets', element: <Secrets /> },
-      { path: '/calendar', element: <Calendar /> },
-      { path: '/activity', element: <Activity /> },
-      { path: '/migration/:tab?', element: <Migration /> },
-      { path: '/settings', element: <Settings /> },
-      { path: '*', element: <NotFound /> },
+      {
+        errorElement: <Broken />,
+        children: [
+          { path: '/', element: <OverviewScreen /> },
+          { path: '/login', element: <Navigate to="/" replace /> },
+          { path: '/certificates', element: <Certificates /> },
+          { path: '/certificates/new', element: <EditCertificate /> },
+          { path: '/certificates/:namespace/:name/edit', element: <EditCertificate /> },
+          { path: '/certificates/:namespace/:name/:tab?', element: <CertificateDetail /> },
+          { path: '/issuers', element: <Issuers /> },
+          { path: '/issuers/new', element: <EditIssuer /> },
+          { path: '/issuers/:namespace/:name/edit', element: <EditIssuer /> },
+          { path: '/issuers/:namespace/:name/:tab?', element: <IssuerDetail /> },
+          { path: '/identities', element: <Identities /> },
+          { path: '/chains', element: <Chains /> },
+          { path: '/secrets', element: <Secrets /> },
+          { path: '/calendar', element: <Calendar /> },
+          { path: '/activity', element: <Activity /> },
+          { path: '/migration/:tab?', element: <Migration /> },
+          { path: '/settings', element: <Settings /> },
+          { path: '*', element: <NotFound /> },
+        ],
+      },
     ],
   },
 ];

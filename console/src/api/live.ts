@@ -53,14 +53,13 @@ export function start() {
       reconnect = setTimeout(start, RECONNECT_MS);
     }
   };
-  stream.addEventListener('synced', () => {
-    // After a gap nobody knows what was missed.
-    if (synced) readAgain('certificates', 'issuers', 'overview', 'certificate', 'issuer');
+  stream.addEventListener('synced', (event) => {
+    // After a gap that the server cannot fill nobody knows what was missed.
+    if (synced && !isComplete(event)) readAgain('certificates', 'issuers', 'overview', 'certificate', 'issuer');
     synced = true;
   });
   stream.addEventListener('certificate', (event) => certificateChanged(parse<CertificateRow>(event)));
   stream.addEventListener('issuer', (event) => issuerChanged(parse<IssuerRow>(event)));
-  stream.addEventListener('event', () => readAgain('activity', 'overview'));
 }
 
 export function stop() {
@@ -68,6 +67,14 @@ export function stop() {
   source = undefined;
   clearTimeout(reconnect);
   become('off');
+}
+
+function isComplete(event: MessageEvent<string>): boolean {
+  try {
+    return (JSON.parse(event.data) as { complete?: boolean }).complete === true;
+  } catch {
+    return false;
+  }
 }
 
 type Change<Row> = { type: 'Applied' | 'Deleted'; row: Row };
@@ -84,14 +91,14 @@ function certificateChanged(change: Change<CertificateRow> | undefined) {
   if (!change?.row) return;
   replaceRow('certificates', change);
   const { namespace, name } = change.row;
-  readAgain('overview', JSON.stringify(['certificate', namespace, name]), 'secrets');
+  readAgain('overview', JSON.stringify(['certificate', namespace, name]), 'secrets', 'activity');
 }
 
 function issuerChanged(change: Change<IssuerRow> | undefined) {
   if (!change?.row) return;
   replaceRow('issuers', change);
   const { namespace, name } = change.row;
-  readAgain('overview', 'identities', JSON.stringify(['issuer', namespace, name]));
+  readAgain('overview', 'identities', JSON.stringify(['issuer', namespace, name]), 'activity');
 }
 
 /** Rows of lists that hold it are replaced in place; a list that lacks it, or held one that went, is read again. */

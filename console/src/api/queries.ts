@@ -71,7 +71,7 @@ export const useSecrets = (namespace?: string) =>
   useQuery(one<{ items: t.SecretItem[]; total: number }>(['secrets', namespace ?? ''], '/secrets', { namespace }));
 export const useChains = () => useQuery(one<{ items: t.KnownCa[] }>(['chains'], '/chains'));
 export const useActivity = (query: Query) =>
-  useQuery({ ...one<t.Activity>(['activity', query], '/activity', query), placeholderData: keepPreviousData });
+  useQuery({ ...one<t.Activity>(['activity', query], '/activity', query), placeholderData: keepPreviousData, refetchInterval: 15_000 });
 export const useCalendar = (from: string, to: string) =>
   useQuery({ ...one<{ items: t.CalendarDay[] }>(['calendar', from, to], '/calendar', { from, to }), placeholderData: keepPreviousData });
 export const useCandidates = (namespace: string) =>

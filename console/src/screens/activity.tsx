@@ -1,12 +1,11 @@
 /** What happened: Events, and what people did. */
 
-import { Label } from '@patternfly/react-core';
 import { useCallback, useMemo } from 'react';
 import { useActivity } from '../api/queries';
 import type { ActivityItem } from '../api/types';
 import { download } from '../shared/code';
 import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { SeverityLabel } from '../shared/labels';
+import { PersonLabel, SeverityLabel } from '../shared/labels';
 import { ObjectLink } from '../shared/links';
 import { ActionMenu } from '../shared/menu';
 import { AsCodeButton } from '../shared/operation';
@@ -20,11 +19,11 @@ const LIMIT = 500;
 
 const COLUMNS: Column<ActivityItem>[] = [
   { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
-  { key: 'severity', width: '7rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <Label isCompact color="purple">Person</Label> : <SeverityLabel severity={row.severity} />) },
-  { key: 'what', width: '10rem', title: 'What', cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
-  { key: 'object', title: 'Object', cell: (row) => (row.object ? <ObjectLink of={row.object} /> : <span className="occm-muted">–</span>) },
+  { key: 'severity', width: '7rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <PersonLabel /> : <SeverityLabel severity={row.severity} />) },
+  { key: 'what', width: '9.5rem', title: 'What', cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
+  { key: 'object', width: '13rem', title: 'Object', cell: (row) => (row.object ? <ObjectLink of={row.object} /> : <span className="occm-muted">–</span>) },
   { key: 'message', title: 'Message', cell: (row) => <span className="occm-clamp occm-clamp--two" title={row.message}>{row.message}</span> },
-  { key: 'who', width: '9rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
+  { key: 'who', width: '8rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
 ];
 
 const nameOf = ({ object }: ActivityItem) => (object ? `${object.namespace}/${object.name}` : '');

@@ -105,7 +105,7 @@ function Signs({ certificate }: { certificate: Certificate }) {
   return (
     <span className="occm-signs">
       <StatusLabel state={stateOf(certificate)} />
-      <ExpiryLabel band={bandOf(end, now)} />
+      {end && <ExpiryLabel band={bandOf(end, now)} />}
       {end && (
         <span className="occm-muted occm-nowrap">
           {Date.parse(end) > now ? 'expires' : 'expired'} <TimeAgo time={end} />
@@ -359,7 +359,7 @@ function TextTab({ namespace, name }: { namespace: string; name: string }) {
         const leaf = chain.certificates[0];
         if (!leaf) return <Empty title="No certificate yet">{chain.why}</Empty>;
         return (
-          <div className="occm-columns">
+          <div className="occm-columns occm-columns--code">
             <Panel title="Text">
               <Code text={leaf.text} label="certificate as text" />
             </Panel>
@@ -482,7 +482,7 @@ function YamlTab({ certificate }: { certificate: Certificate }) {
           <Link to={`${certificatePath({ namespace, name })}/edit?as=yaml`}>Edit as YAML</Link>
         </Content>
       )}
-      <div className="occm-columns">
+      <div className="occm-columns occm-columns--code">
         <Panel title="Wish">
           <Code text={toYaml(wish(certificate))} label="wish as YAML" file={`${name}.yaml`} />
         </Panel>

@@ -86,7 +86,7 @@ export function IssuerDetail() {
               </Tab>
               <Tab eventKey="yaml" title={<TabTitleText>YAML</TabTitleText>}>
                 {tab === 'yaml' && (
-                  <div className="occm-tab occm-columns">
+                  <div className="occm-tab occm-columns occm-columns--code">
                     <Panel title="Wish">
                       <Code text={toYaml(wish(issuer))} label="wish as YAML" file={`${name}.yaml`} />
                     </Panel>

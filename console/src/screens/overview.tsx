@@ -7,7 +7,7 @@ import { Link } from 'react-router';
 import { useHealth, useOverview } from '../api/queries';
 import type { Overview } from '../api/types';
 import { Facts, Panel } from '../shared/facts';
-import { ExpiryLabel, SeverityLabel, StatusLabel } from '../shared/labels';
+import { ExpiryLabel, PersonLabel, SeverityLabel, StatusLabel } from '../shared/labels';
 import { CertificateLink, IssuerLink, ObjectLink } from '../shared/links';
 import { AsCodeButton } from '../shared/operation';
 import { Screen } from '../shared/screen';
@@ -151,15 +151,14 @@ function Recent({ overview: { activity } }: { overview: Overview }) {
           {activity.map((item, index) => (
             <li key={`${item.time} ${index}`}>
               <div className="occm-list__head">
-                <SeverityLabel severity={item.severity} />
+                {item.kind === 'Audit' ? <PersonLabel /> : <SeverityLabel severity={item.severity} />}
                 {item.object && <ObjectLink of={item.object} />}
-                <strong>{item.reason}</strong>
+                <strong>{item.kind === 'Audit' ? item.what : item.reason}</strong>
                 <span className="occm-muted occm-right">
                   <TimeAgo time={item.time} />
                 </span>
               </div>
               <div className="occm-muted occm-clamp" title={item.message}>
-                {item.who ? `${item.who}: ` : ''}
                 {item.message}
               </div>
             </li>

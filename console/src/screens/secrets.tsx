@@ -27,7 +27,10 @@ const COLUMNS: Column<SecretItem>[] = [
         <span className="occm-ellipsis" title={row.name}>
           {row.name}
         </span>
-        <span className="occm-muted">{row.namespace}</span>
+        <span className="occm-muted">
+          {row.namespace}
+          {row.kind !== 'Secret' && `, ${row.kind}`}
+        </span>
       </div>
     ),
   },
@@ -80,9 +83,9 @@ const COLUMNS: Column<SecretItem>[] = [
     value: (row) => row.since,
     cell: (row) => (
       <div className="occm-two">
-        <span className="occm-ellipsis">{row.lastWriter ?? '–'}</span>
+        {row.lastWriter && <span className="occm-ellipsis">{row.lastWriter}</span>}
         <span className="occm-muted">
-          <TimeAgo time={row.since} none="" />
+          <TimeAgo time={row.since} none={row.lastWriter ? '' : '–'} />
         </span>
       </div>
     ),

@@ -28,6 +28,10 @@ type Props = {
   before?: () => Promise<void>;
 };
 
+/** Not the id of a field. */
+const stepId = (id: string) => `step-${id}`;
+const REVIEW = stepId('review');
+
 export function Editor({ kind, word, start, version, steps, before }: Props) {
   const [object, setObject] = useState(start);
   const [touched, setTouched] = useState<ReadonlySet<string>>(new Set());
@@ -95,7 +99,7 @@ function Steps(props: Buttons & { steps: Step[]; review: ReactNode; onVisit: (st
   const wrong = (step: Step) => step.paths.some((path) => touched.has(path) && verdict.errors.some((error) => under(error.field, path)));
   const left = (id: string | number | undefined) => {
     // Going to the review is looking at everything.
-    if (id === 'review') for (const each of steps) onVisit(each);
+    if (id === REVIEW) for (const each of steps) onVisit(each);
   };
   return (
     <Wizard
@@ -103,20 +107,20 @@ function Steps(props: Buttons & { steps: Step[]; review: ReactNode; onVisit: (st
       navAriaLabel="Steps"
       onClose={props.onCancel}
       onStepChange={(_, current, previous) => {
-        const step = steps.find((each) => each.id === previous?.id);
+        const step = steps.find((each) => stepId(each.id) === previous?.id);
         if (step) onVisit(step);
         left(current.id);
       }}
       footer={<Footer {...props} />}
     >
       {steps.map((step) => (
-        <WizardStep key={step.id} id={step.id} name={step.title} {...(wrong(step) ? { status: 'error' as const } : {})}>
+        <WizardStep key={step.id} id={stepId(step.id)} name={step.title} {...(wrong(step) ? { status: 'error' as const } : {})}>
           <Form className="occm-form" onSubmit={(event) => event.preventDefault()}>
             {step.content}
           </Form>
         </WizardStep>
       ))}
-      <WizardStep id="review" name="Review">
+      <WizardStep id={REVIEW} name="Review">
         {props.review}
       </WizardStep>
     </Wizard>
@@ -125,7 +129,7 @@ function Steps(props: Buttons & { steps: Step[]; review: ReactNode; onVisit: (st
 
 function Footer({ verb, onSave, busy, good, onCancel }: Buttons) {
   const { activeStep, goToNextStep, goToPrevStep } = useWizardContext();
-  const isLast = activeStep.id === 'review';
+  const isLast = activeStep.id === REVIEW;
   return (
     <WizardFooterWrapper>
       <div className="occm-buttons">

@@ -11,6 +11,7 @@ import InfoCircleIcon from '@patternfly/react-icons/dist/esm/icons/info-circle-i
 import MinusCircleIcon from '@patternfly/react-icons/dist/esm/icons/minus-circle-icon';
 import SyncAltIcon from '@patternfly/react-icons/dist/esm/icons/sync-alt-icon';
 import TrashIcon from '@patternfly/react-icons/dist/esm/icons/trash-icon';
+import UserIcon from '@patternfly/react-icons/dist/esm/icons/user-icon';
 import type { ComponentType } from 'react';
 
 type Look = { color: NonNullable<LabelProps['color']>; icon: ComponentType; word: string };
@@ -49,6 +50,9 @@ const SYNC: Record<string, Look> = {
   Foreign: look('grey', InfoCircleIcon, 'Foreign'),
   Unreadable: look('red', BanIcon, 'Unreadable'),
 };
+
+/** Not an Event of occm, but something that a person did. */
+const PERSON: Record<string, Look> = { Person: look('purple', UserIcon, 'Person') };
 
 const SEVERITIES: Record<string, Look> = {
   Normal: look('grey', InfoCircleIcon, 'Normal'),
@@ -93,6 +97,7 @@ export const ExpiryLabel = ({ band, title }: { band: string | undefined; title?:
   band && BANDS[band] ? <Chip table={BANDS} value={band} title={title} /> : <span className="occm-muted">–</span>;
 export const SyncLabel = ({ state }: { state: string }) => <Chip table={SYNC} value={state} />;
 export const SeverityLabel = ({ severity }: { severity: string }) => <Chip table={SEVERITIES} value={severity} />;
+export const PersonLabel = () => <Chip table={PERSON} value="Person" />;
 export const VerdictLabel = ({ verdict }: { verdict: string }) => <Chip table={VERDICTS} value={verdict} />;
 export const ResultLabel = ({ result }: { result: string }) => <Chip table={RESULTS} value={result} />;
 

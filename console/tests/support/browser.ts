@@ -45,8 +45,8 @@ export { expect };
 
 export async function logIn(page: Page, url: string, user: string) {
   await page.goto(url);
-  await page.getByLabel('User', { exact: true }).fill(user);
-  await page.getByLabel('Password', { exact: true }).fill(passwordOf(user));
+  await field(page, 'User').fill(user);
+  await page.locator('input[type=password]').fill(passwordOf(user));
   await page.getByRole('button', { name: 'Log in', exact: true }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
 }
@@ -73,3 +73,9 @@ export async function accessible(page: Page, what: string) {
 
 /** Goes on with the wizard. */
 export const next = (page: Page) => page.getByRole('button', { name: 'Next' }).click();
+
+/** A field to write in, by its name without the mark of a required one. */
+export const field = (page: Page, name: string) => page.getByRole('textbox', { name, exact: true });
+
+/** A field to choose in. */
+export const choice = (page: Page, name: string) => page.getByRole('combobox', { name, exact: true });

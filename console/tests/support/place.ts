@@ -97,7 +97,7 @@ export class OnKubernetes implements Place {
   async logIn(page: Page) {
     const token = kubectlOf(this.instance)('-n occm create token operator').trim();
     await page.goto(this.url);
-    await page.getByLabel('Token', { exact: true }).fill(token);
+    await page.locator('input[type=password]').fill(token);
     await page.getByRole('button', { name: 'Log in', exact: true }).click();
     await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
   }
