@@ -96,7 +96,7 @@ impl Dev {
         let openssl = PathBuf::from("openssl");
         let holder = format!("pid-{}", std::process::id());
         let manager = serve::manager(
-            store.clone(),
+            store,
             DEFAULT_NAMESPACE,
             &holder,
             Arc::new(|| true),
@@ -113,7 +113,9 @@ impl Dev {
         let running = tokio::spawn(manager.run(stopped.clone()));
         let spoiling = tokio::spawn(spoil(dir.clone(), stopped.clone()));
         print_welcome(&dir, address);
-        let shown = tokio::spawn(show(store, told, stopped));
+        // The manager's own store does not tell it what it wrote itself.
+        let looked_at = Arc::new(DirStore::open_client(&dir).with_context(|| dir.display().to_string())?);
+        let shown = tokio::spawn(show(looked_at, told, stopped));
         stop_signal().await;
         stop.send_replace(true);
         out::line("\nstopping");
@@ -188,23 +190,32 @@ fn print_welcome(dir: &Path, address: SocketAddr) {
     out::line(&format!("  CA        http://{address}/cmp"));
     out::line("");
     out::line("Look at what was issued, in another terminal:");
-    out::line(&format!(
-        "  openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text"
-    ));
-    out::line(&format!("  {occm} inspect {dir}/secrets/default/web-tls/tls.crt"));
-    out::line(&format!("  {occm} status --store {dir}"));
-    out::line(&format!("  curl -s http://{address}/-/ledger"));
+    for command in [
+        format!("openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text"),
+        format!("{occm} inspect {dir}/secrets/default/web-tls/tls.crt"),
+        format!("{occm} status --store {dir}"),
+        format!("curl -s http://{address}/-/ledger"),
+    ] {
+        out::line(&format!("  {command}"));
+    }
     out::line("");
     out::line("Then try:");
-    out::line(&format!(
-        "  rm -r {dir}/secrets/default/web-tls          it is back, with the same bytes"
-    ));
-    out::line(&format!(
-        "  {occm} renew web-tls --wait --store {dir}      a new certificate"
-    ));
-    out::line(&format!(
-        "  {occm} status refused --store {dir}            what a wrong secret looks like"
-    ));
+    for (command, outcome) in [
+        (
+            format!("rm -r {dir}/secrets/default/web-tls"),
+            "it is back, with the same bytes",
+        ),
+        (
+            format!("{occm} renew web-tls --wait --store {dir}"),
+            "a new certificate",
+        ),
+        (
+            format!("{occm} status refused --store {dir}"),
+            "what a wrong secret looks like",
+        ),
+    ] {
+        out::line(&format!("  {command}  # {outcome}"));
+    }
     out::line("");
     out::line("Ctrl-C stops everything and deletes the directory.");
     out::line("");
@@ -311,26 +322,25 @@ fn draw(snapshot: &Snapshot, latest: &[String], before: usize) -> anyhow::Result
         text.push_str(line);
         text.push('\n');
     });
+    let (columns, rows) = terminal_size();
+    // What does not fit would scroll, and the next drawing would begin too low: the latest lines are kept.
+    let lines: Vec<&str> = text.lines().collect();
+    let surplus = lines.len().saturating_sub(rows.saturating_sub(1));
+    let lines = lines.get(surplus..).unwrap_or_default();
     let mut out = std::io::stdout().lock();
     if before > 0 {
         write!(out, "\x1b[{before}A\x1b[J")?;
     }
-    let width = terminal_columns();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| line.chars().take(width).collect())
-        .collect();
-    for line in &lines {
-        writeln!(out, "{line}")?;
+    for line in lines {
+        writeln!(out, "{}", line.chars().take(columns).collect::<String>())?;
     }
     out.flush()?;
     Ok(lines.len())
 }
 
-/// Columns of the terminal, as the shell exports them; 120 where it does not.
-fn terminal_columns() -> usize {
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(120)
+/// Columns and rows of the terminal; 80 and 24 where it does not say.
+fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }

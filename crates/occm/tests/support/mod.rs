@@ -385,7 +385,12 @@ pub fn openssl(args: &[&str]) -> String {
 
 /// Judges a `kubernetes.io/tls` output: key fits certificate, certificate verifies to the root.
 pub fn judge(host: &Host, secret: &str, ca: &Ca) {
-    let path = |key: &str| host.output(secret, key).to_str().unwrap().to_owned();
+    judge_files(host.output(secret, "tls.key").parent().unwrap(), ca);
+}
+
+/// The same for the folder of an output.
+pub fn judge_files(folder: &Path, ca: &Ca) {
+    let path = |key: &str| folder.join(key).to_str().unwrap().to_owned();
     let from_key = openssl(&["pkey", "-in", &path("tls.key"), "-pubout"]);
     let from_certificate = openssl(&["x509", "-in", &path("tls.crt"), "-noout", "-pubkey"]);
     assert_eq!(from_key, from_certificate, "key and certificate belong together");
