@@ -15,6 +15,7 @@
 //! we can enter, in memory where the system has a place for that, and so need no passphrase.
 
 use std::{
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -40,6 +41,7 @@ mod arguments;
 mod outcome;
 mod run;
 mod scratch;
+mod spawn;
 mod version;
 
 /// How long `openssl version` may take.
@@ -58,6 +60,9 @@ pub struct OpenSslConfig {
     pub connections: Connections,
     /// Where the private directories are made. Default: `/dev/shm`, or the place for temporary files.
     pub scratch: Option<PathBuf>,
+    /// A program with its first arguments that runs the command (which it gets as its further arguments) in its own place
+    /// and such that it does not outlive us. Empty: the command is run directly, and goes on when we are killed.
+    pub guard: Vec<OsString>,
 }
 
 impl OpenSslConfig {
@@ -69,6 +74,7 @@ impl OpenSslConfig {
             http,
             connections: Connections::default(),
             scratch: None,
+            guard: Vec::new(),
         }
     }
 }
@@ -190,15 +196,23 @@ impl OpenSsl {
     async fn run(&self, plan: &Plan, scratch: &Scratch) -> Result<Finished, CmpError> {
         // The library reads the configuration that this names, and not the system's.
         let variables = [("OPENSSL_CONF", arguments::CONFIGURATION), ("LC_ALL", "C")];
-        run(
-            &self.config.command,
-            &plan.arguments,
-            &variables,
-            scratch.path(),
-            self.limit(),
-        )
-        .await
-        .map_err(|error| local(&error))
+        let command = &self.config.command;
+        let guarded: Vec<OsString> = match self.config.guard.as_slice() {
+            [] => Vec::new(),
+            guard => guard.iter().cloned().chain([command.clone().into()]).collect(),
+        };
+        let (limit, directory) = (self.limit(), scratch.path());
+        let finished = match guarded.split_first() {
+            None => run(command, &plan.arguments, &variables, directory, limit).await,
+            Some((guard, before)) => {
+                let arguments = before.iter().map(OsString::as_os_str);
+                let arguments: Vec<&OsStr> = arguments
+                    .chain(plan.arguments.iter().map(AsRef::as_ref))
+                    .collect();
+                run(Path::new(guard), &arguments, &variables, directory, limit).await
+            }
+        };
+        finished.map_err(|error| local(&error))
     }
 
     fn limit(&self) -> Duration {

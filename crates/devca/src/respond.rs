@@ -172,7 +172,7 @@ impl DevCa {
         }
         if let Some(before) = known.answer_to(hash) {
             self.ledger.count_repeat();
-            return Some(self.repeated(job, before));
+            return Some(self.repeated(job, before, &known.phase));
         }
         if begins_transaction(job.kind) {
             let refusal = Refusal::new(
@@ -197,8 +197,11 @@ impl DevCa {
         None
     }
 
-    fn repeated(&self, job: &Job<'_>, before: &[u8]) -> Vec<u8> {
+    fn repeated(&self, job: &Job<'_>, before: &[u8], phase: &Phase) -> Vec<u8> {
+        // A confirmation that still waits has confirmed nothing: to say so would be a lie that costs the certificate.
+        let undecided = job.kind == RequestKind::CertConf && matches!(phase, Phase::Waiting { .. });
         let refusal = match job.policy.repeat {
+            _ if undecided => return before.to_vec(),
             Repeat::SameAnswer => return before.to_vec(),
             // Polls change nothing; every CA answers them again.
             Repeat::TransactionIdInUse | Repeat::BadRequest if job.kind == RequestKind::PollReq => {

@@ -470,6 +470,26 @@ fn a_repeated_request_is_answered_in_the_way_that_is_set_and_never_issues_twice(
 }
 
 #[test]
+fn a_repeated_confirmation_that_still_waits_is_not_said_to_be_confirmed() {
+    for repeat in [Repeat::SameAnswer, Repeat::TransactionIdInUse, Repeat::BadRequest] {
+        let ca = ca();
+        ca.adjust(|policy| {
+            policy.repeat = repeat;
+            policy.polls = BTreeMap::from([(RequestKind::CertConf, 1)]);
+        });
+        let mut client = Client::mac(&ca);
+        let certificate = client.send(ir("CN=a")).certificate();
+        let first = client.send(confirm(&certificate, None));
+        assert!(first.is_waiting(), "{first:?}");
+        let again = client.again();
+        assert!(again.is_waiting(), "{repeat:?}: {again:?}");
+        let issued = ca.ledger().entries(0, start()).remove(0);
+        assert!(matches!(issued.state, State::Issued { .. }), "{issued:?}");
+        assert!(client.send(poll(-1)).is_confirmation());
+    }
+}
+
+#[test]
 fn another_request_under_the_same_identifier_is_refused_and_harms_nothing() {
     let ca = ca();
     let mut client = Client::mac(&ca);

@@ -7,6 +7,7 @@ mod crds;
 mod dev;
 #[cfg(feature = "api")]
 mod door;
+pub(crate) mod guard;
 mod inspect;
 mod migrate;
 #[cfg(feature = "api")]
@@ -116,6 +117,9 @@ pub(crate) enum Output {
 
 /// Runs the command of this process.
 pub fn run() -> ExitCode {
+    if let Some(code) = guard::run_if_asked() {
+        return code;
+    }
     let matches = command(std::env::args_os().next().as_deref()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.run() {

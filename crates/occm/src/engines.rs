@@ -1,5 +1,6 @@
 //! Makes the engine of an Issuer from its plan.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,14 @@ use crate::model::plan::{IssuerPlan, TlsPlan};
 use crate::model::reason::Reason;
 use crate::reconcile::issuer::{MakeEngine, Problem, TlsMaterial};
 
-/// Makes engines; `openssl` is the program of the engine `OpenSSL`.
-pub fn make(openssl: PathBuf) -> MakeEngine {
+/// Makes engines; `openssl` is the program of the engine `OpenSSL`, `guard` what is put before it so that it does not outlive
+/// us ([`OpenSslConfig::guard`]).
+pub fn make(openssl: PathBuf, guard: Vec<OsString>) -> MakeEngine {
     Arc::new(move |plan, tls| {
         let config = http_config(plan, tls)?;
         match plan.engine {
             EngineKind::Native => native(config),
-            EngineKind::OpenSSL => external(config, &openssl),
+            EngineKind::OpenSSL => external(config, &openssl, &guard),
         }
     })
 }
@@ -35,9 +37,10 @@ fn native(config: HttpConfig) -> Result<Arc<dyn Engine>, Problem> {
 
 /// The version of the command is asked for here, once for each change of the Issuer; that blocks one worker thread for
 /// the few milliseconds that it takes.
-fn external(http: HttpConfig, program: &Path) -> Result<Arc<dyn Engine>, Problem> {
+fn external(http: HttpConfig, program: &Path, guard: &[OsString]) -> Result<Arc<dyn Engine>, Problem> {
     let config = OpenSslConfig {
         command: program.to_owned(),
+        guard: guard.to_owned(),
         ..OpenSslConfig::new(http)
     };
     let started =

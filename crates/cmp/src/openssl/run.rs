@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::spawn::spawn;
+
 /// Most bytes that are kept of each output stream.
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 
@@ -41,7 +43,8 @@ pub(super) async fn run(
     directory: &Path,
     limit: Duration,
 ) -> io::Result<Finished> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .envs(variables.iter().copied())
@@ -49,8 +52,8 @@ pub(super) async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+        .kill_on_drop(true);
+    let mut child = spawn(command).await?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let work = async {

@@ -13,7 +13,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::cli::stop_signal;
+use crate::cli::{guard, stop_signal};
 use crate::clock::Clock;
 use crate::engines;
 use crate::model::object::DEFAULT_NAMESPACE;
@@ -151,7 +151,7 @@ pub(crate) fn manager(
 ) -> Arc<Manager> {
     let parts = Parts {
         store,
-        make_engine: engines::make(openssl),
+        make_engine: engines::make(openssl, guard::before()),
         clock: Clock::system(),
         fence,
         observer,

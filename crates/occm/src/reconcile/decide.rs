@@ -161,6 +161,8 @@ pub fn decide(rules: &[Rule], world: &World<'_>) -> Decided {
 
 /// Least transactions in a day.
 const BUDGET_FLOOR: i64 = 6;
+/// How soon what no change tells of is tried again.
+pub(super) const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// Clocks that differ by more than this make a reason of time doubtful.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// How long `previous` and a finished transaction stay in the record.
@@ -304,9 +306,10 @@ fn issuer_not_ready(world: &World<'_>) -> Option<Decision> {
     }
 }
 
-/// Inputs that could not be read are read again soon: no change will tell.
+/// Inputs that could not be read are read again soon, and a program that is missing is looked for again: no change will
+/// tell.
 fn read_again(reason: Reason, now: Timestamp) -> Option<Timestamp> {
-    (reason == Reason::StoreFailed).then(|| now + SignedDuration::from_secs(10))
+    matches!(reason, Reason::StoreFailed | Reason::EngineUnavailable).then(|| now + READ_AGAIN)
 }
 
 /// Whether anything is due that takes the CA.

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::model::object::ObjectKey;
 use crate::model::reason::Reason;
-use crate::reconcile::decide::{Decided, Decision, RULES, Rule, decide};
+use crate::reconcile::decide::{Decided, Decision, READ_AGAIN, RULES, Rule, decide};
 use crate::reconcile::issuer::{MakeEngine, PrepareError, prepare};
 use crate::reconcile::queue::Queue;
 use crate::reconcile::report;
@@ -370,6 +370,15 @@ impl Manager {
             };
             match (&entry.plan, &entry.ready) {
                 (Ok(plan), None) => Arc::clone(plan),
+                // Nobody tells when a program is installed.
+                (Ok(plan), Some(Err(problem)))
+                    if problem.reason == Reason::EngineUnavailable
+                        && entry
+                            .prepared
+                            .is_none_or(|at| at + READ_AGAIN <= self.clock.now()) =>
+                {
+                    Arc::clone(plan)
+                }
                 _ => return,
             }
         };
@@ -385,9 +394,10 @@ impl Manager {
         let mut state = self.state();
         if let Some(entry) = state.issuers.get_mut(&plan.key)
             && entry.plan.as_ref().is_ok_and(|now| Arc::ptr_eq(now, &plan))
-            && entry.ready.is_none()
+            && !matches!(entry.ready, Some(Ok(_)))
         {
             entry.ready = Some(ready);
+            entry.prepared = Some(self.clock.now());
         }
     }
 

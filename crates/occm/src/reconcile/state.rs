@@ -61,6 +61,8 @@ pub struct IssuerEntry {
     pub identity: Option<Arc<CertificatePlan>>,
     /// With its inputs, once they were read since the last change.
     pub ready: Option<Result<Arc<ReadyToUse>, Problem>>,
+    /// When that was found out.
+    pub prepared: Option<Timestamp>,
     /// Credentials of its identity, the current ones first, and the version of the record that they came from.
     pub credentials: Option<(Version, Vec<Arc<Credentials>>)>,
     /// How fast it is asked.
@@ -166,6 +168,7 @@ impl State {
                 plan,
                 identity,
                 ready,
+                prepared: None,
                 credentials,
                 pace,
                 clock_offset,
