@@ -96,7 +96,7 @@ impl Dev {
         let openssl = PathBuf::from("openssl");
         let holder = format!("pid-{}", std::process::id());
         let manager = serve::manager(
-            store,
+            store.clone(),
             DEFAULT_NAMESPACE,
             &holder,
             Arc::new(|| true),

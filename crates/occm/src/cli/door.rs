@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{About, Api, CookieSeal, Door, Limits, Local, Logins, Setup, server, tls, write_private};
+use crate::cli::guard;
 use crate::client::dir::DirObjects;
 use crate::client::{Objects, Scope};
 use crate::clock::Clock;
@@ -206,7 +207,7 @@ impl DoorArgs {
             seal,
             door,
             store,
-            make_engine: engines::make(place.openssl),
+            make_engine: engines::make(place.openssl, guard::before()),
             clock,
         })
     }
