@@ -241,10 +241,14 @@ impl Manager {
 
     /// The checked wish and the Issuer with its inputs.
     fn parts(&self, subject: &Subject) -> Option<(Arc<CertificatePlan>, Arc<ReadyToUse>)> {
-        let state = self.state();
+        let mut state = self.state();
         let plan = state.plan(subject)?;
         let ready = state.issuers.get(&plan.issuer)?.ready.as_ref()?.as_ref().ok()?;
-        Some((plan, Arc::clone(ready)))
+        let ready = Arc::clone(ready);
+        // A failure is one of what was tried, not of what may be so by then.
+        let attempt = state.attempt_hash_now(subject);
+        state.memory(subject).attempt = Some(attempt);
+        Some((plan, ready))
     }
 
     fn recipient(&self, issuer: &ObjectKey) -> Option<String> {

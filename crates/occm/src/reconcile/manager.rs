@@ -360,7 +360,7 @@ impl Manager {
 
     /// Reads the inputs of the subject's Issuer, if they changed since they were read.
     async fn prepare_issuer(&self, subject: &Subject) {
-        let plan = {
+        let (plan, changes) = {
             let state = self.state();
             let Some(key) = state.issuer_of(subject) else {
                 return;
@@ -369,7 +369,7 @@ impl Manager {
                 return;
             };
             match (&entry.plan, &entry.ready) {
-                (Ok(plan), None) => Arc::clone(plan),
+                (Ok(plan), None) => (Arc::clone(plan), entry.input_changes),
                 // Nobody tells when a program is installed.
                 (Ok(plan), Some(Err(problem)))
                     if problem.reason == Reason::EngineUnavailable
@@ -377,7 +377,7 @@ impl Manager {
                             .prepared
                             .is_none_or(|at| at + READ_AGAIN <= self.clock.now()) =>
                 {
-                    Arc::clone(plan)
+                    (Arc::clone(plan), entry.input_changes)
                 }
                 _ => return,
             }
@@ -395,6 +395,7 @@ impl Manager {
         if let Some(entry) = state.issuers.get_mut(&plan.key)
             && entry.plan.as_ref().is_ok_and(|now| Arc::ptr_eq(now, &plan))
             && !matches!(entry.ready, Some(Ok(_)))
+            && entry.input_changes == changes
         {
             entry.ready = Some(ready);
             entry.prepared = Some(self.clock.now());

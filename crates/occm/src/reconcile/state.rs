@@ -21,7 +21,7 @@ use crate::reconcile::issuer::{Problem, ReadyToUse};
 use crate::reconcile::outputs::OutputMemory;
 use crate::reconcile::pace::Pace;
 use crate::reconcile::world::RecordFacts;
-use crate::store::{Change, InputFacts, Presence, SecretFacts, Seen, Status, Subject, Version};
+use crate::store::{Change, ContentHash, InputFacts, Presence, SecretFacts, Seen, Status, Subject, Version};
 
 /// Everything the manager knows.
 #[derive(Default)]
@@ -63,6 +63,8 @@ pub struct IssuerEntry {
     pub ready: Option<Result<Arc<ReadyToUse>, Problem>>,
     /// When that was found out.
     pub prepared: Option<Timestamp>,
+    /// How often its inputs have changed: what is read while they change is not used.
+    pub input_changes: u64,
     /// Credentials of its identity, the current ones first, and the version of the record that they came from.
     pub credentials: Option<(Version, Vec<Arc<Credentials>>)>,
     /// How fast it is asked.
@@ -96,6 +98,8 @@ pub struct SubjectMemory {
     pub orphaned_since: Option<Timestamp>,
     /// The last failure that stands only in memory, with its next attempt.
     pub pause: Option<(Reason, Timestamp)>,
+    /// Hash over wish, Issuer, inputs and requests of the attempt that is going on.
+    pub attempt: Option<ContentHash>,
     /// Told of changes while an exchange waits for its answer.
     pub changed: Option<Arc<Notify>>,
 }
@@ -169,6 +173,7 @@ impl State {
                 identity,
                 ready,
                 prepared: None,
+                input_changes: 0,
                 credentials,
                 pace,
                 clock_offset,
@@ -309,6 +314,7 @@ impl State {
         for issuer in self.by_input.get(&input).cloned().unwrap_or_default() {
             if let Some(entry) = self.issuers.get_mut(&issuer) {
                 entry.ready = None;
+                entry.input_changes += 1;
             }
             woken.insert(Subject::Identity(issuer.clone()));
             woken.extend(self.certificates_of(&issuer));

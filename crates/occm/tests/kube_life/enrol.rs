@@ -193,3 +193,28 @@ async fn the_engine_openssl_enrols_renews_recreates_and_repairs_with_the_ca_down
     bed.back("web-tls", &before).await;
     reader.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_initial_certificate_makes_a_new_identity_at_once() {
+    let Some(mut bed) = Bed::new("vendors").await else {
+        return;
+    };
+    bed.apply(&certificate_yaml("boot", "")).await;
+    let second = format!(
+        "apiVersion: occm.dev/v1alpha1\nkind: Issuer\nmetadata: {{name: second}}\nspec:\n  url: http://{}/cmp\n\
+         \x20 authentication:\n    initial: {{certificate: {{secretRef: {{name: boot-tls}}}}}}\n    identity: {{commonName: occm.second}}\n\
+         \x20 trust: {{responses: {{configMapRef: {{name: trust, key: ca.pem}}}}}}\n",
+        bed.ca.address
+    );
+    bed.apply(&second).await;
+    bed.start();
+    let identity = |revision: u64| {
+        move |found: &serde_json::Value| found["status"]["identity"]["revision"].as_u64() == Some(revision)
+    };
+    bed.wait("has an identity", "Issuer", "second", identity(1)).await;
+    bed.annotate("boot", "occm.dev/renew", "1").await;
+    bed.wait("has a new identity", "Issuer", "second", identity(2))
+        .await;
+    assert_eq!(bed.ca.issued_for("occm.second").len(), 2);
+    assert_eq!(bed.issued("boot"), 2);
+}

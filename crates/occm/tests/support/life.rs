@@ -448,6 +448,10 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        let ended = self.manager.as_mut().and_then(|child| child.try_wait().unwrap());
+        if let Some(ended) = ended {
+            println!("--- the manager of {} ended by itself: {ended}", self.home);
+        }
         self.kill();
         if std::thread::panicking() {
             let log = self.log_text();

@@ -447,7 +447,11 @@ impl Manager {
         } else {
             next_attempt(class, attempts, now, not_after, (self.random)()).min(now + LONGEST_WAIT)
         };
-        let with = self.state().attempt_hash_now(subject);
+        let with = {
+            let mut state = self.state();
+            let tried = state.memory(subject).attempt.take();
+            tried.unwrap_or_else(|| state.attempt_hash_now(subject))
+        };
         record.ledger.failure = Some(Failure {
             class,
             reason: reason_of(error),

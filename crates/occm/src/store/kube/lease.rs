@@ -26,6 +26,9 @@ use crate::store::kube::follow::jitter;
 use crate::store::kube::paths;
 use crate::store::{StoreError, StoreResult};
 
+/// How often a Lease that cannot be renewed is told of.
+const REPEAT: Duration = Duration::from_secs(60);
+
 /// How a Lease is held.
 #[derive(Clone, Debug)]
 pub struct LeaseSettings {
@@ -98,6 +101,8 @@ pub struct Lease {
     leads: watch::Sender<bool>,
     /// When the API server last told of it.
     heard: Arc<Mutex<Option<Instant>>>,
+    /// A failure was told; the next one is told then.
+    quiet_until: Option<Instant>,
 }
 
 /// The Lease as it was last seen.
@@ -140,6 +145,7 @@ impl Lease {
                 deadline,
                 leads,
                 heard,
+                quiet_until: None,
             },
             leadership,
         )
@@ -182,6 +188,7 @@ impl Lease {
         let outcome = tokio::time::timeout(limit, self.acquire_or_renew()).await;
         if let Ok(Ok(_)) = outcome {
             *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.quiet_until = None;
         }
         match outcome {
             Ok(Ok(true)) => {
@@ -199,7 +206,12 @@ impl Lease {
 
     /// A failed renewal is no loss before the deadline.
     fn failed(&mut self, why: &str) {
-        tracing::debug!(lease = %self.settings.lease, why, "lease was not renewed");
+        // Who cannot reach the API server learns why, and is not told it every two seconds.
+        let now = Instant::now();
+        if self.quiet_until.is_none_or(|until| now >= until) {
+            tracing::warn!(lease = %self.settings.lease, why, "lease was not renewed");
+            self.quiet_until = Some(now + REPEAT);
+        }
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
             self.lost(why);
