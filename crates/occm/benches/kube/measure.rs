@@ -124,4 +124,12 @@ impl Requests {
         let all = self.0.iter().filter(move |(what, _)| !ours(what));
         all.map(|(what, number)| (what.as_str(), *number))
     }
+
+    /// Requests of the manager that write.
+    pub(crate) fn written(&self) -> f64 {
+        let writes = self.of_the_manager().filter(|(what, _)| !what.starts_with("GET"));
+        writes
+            .map(|(_, number)| number)
+            .fold(0.0, |sum, number| sum + number)
+    }
 }

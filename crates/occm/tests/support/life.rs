@@ -207,6 +207,13 @@ impl Bed {
         self.manager.as_ref().map(Child::id)
     }
 
+    /// Sends the manager a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().expect("the manager runs").to_string();
+        let told = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(told.success(), "kill {name} {pid}");
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.manager.take() {
