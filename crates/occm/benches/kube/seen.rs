@@ -45,30 +45,45 @@ impl Seen {
         .await
     }
 
-    /// From now on: what exists already is not told.
-    async fn start(bed: &Bed, path: &str, more: &str, accept: &str, wanted: fn(&str) -> bool) -> Self {
+    /// From now on: what exists already is not told. A watch that the server ends goes on where it ended.
+    async fn start(
+        bed: &Bed,
+        path: &str,
+        more: &str,
+        accept: &'static str,
+        wanted: fn(&str) -> bool,
+    ) -> Self {
         let list = http::Request::get(format!("{path}?limit=1"))
             .body(Vec::new())
             .unwrap();
         let listed: serde_json::Value = bed.client.request(list).await.unwrap();
-        let version = listed["metadata"]["resourceVersion"].as_str().unwrap();
-        let watch = http::Request::get(format!(
-            "{path}?watch=1&timeoutSeconds=3000&resourceVersion={version}{more}"
-        ))
-        .header("accept", accept)
-        .body(Vec::new())
-        .unwrap();
-        let stream = bed.client.request_stream(watch).await.unwrap();
+        let mut version = listed["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let (client, path) = (bed.client.clone(), format!("{path}?watch=1{more}"));
+        let open = async move |version: &str| {
+            let watch = http::Request::get(format!("{path}&resourceVersion={version}"))
+                .header("accept", accept)
+                .body(Vec::new())
+                .unwrap();
+            Box::pin(client.request_stream(watch).await.unwrap()).lines()
+        };
+        let mut lines = open(&version).await;
         let shared = Arc::new(Shared::default());
         let noted = Arc::clone(&shared);
         let reading = tokio::spawn(async move {
-            let mut lines = Box::pin(stream).lines();
-            while let Some(Ok(line)) = lines.next().await {
+            loop {
+                let Some(Ok(line)) = lines.next().await else {
+                    lines = open(&version).await;
+                    continue;
+                };
+                assert!(!line.starts_with(r#"{"type":"ERROR""#), "{line}");
+                if let Some(newer) = value_of(&line, r#""resourceVersion":""#) {
+                    newer.clone_into(&mut version);
+                }
                 if wanted(&line)
-                    && let Some(name) = name_of(&line)
+                    && let Some(name) = value_of(&line, r#""name":"bench-"#)
                 {
                     let mut names = noted.names.lock().unwrap();
-                    names.insert(name.to_owned(), Instant::now());
+                    names.insert(format!("bench-{name}"), Instant::now());
                     drop(names);
                     noted.changed.notify_waiters();
                 }
@@ -111,10 +126,7 @@ impl Drop for Seen {
     }
 }
 
-/// The name of the object of a line; all of ours begin alike.
-fn name_of(line: &str) -> Option<&str> {
-    let rest = line.split(r#""name":"bench-"#).nth(1)?;
-    let end = rest.find('"')?;
-    let start = line.len() - line.split_once(r#""name":"bench-"#)?.1.len() - "bench-".len();
-    line.get(start..start + "bench-".len() + end)
+/// What stands after the first `key` of a line, up to the next quotation mark.
+fn value_of<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    line.split_once(key)?.1.split('"').next()
 }
