@@ -749,7 +749,7 @@ export interface components {
             };
             /** @description What is so with a Certificate. */
             status?: {
-                /** @description Facts: `Ready`, `Issuing`, `Drifted`, `Valid`. */
+                /** @description Facts: `Ready`; `Issuing` and `InSync` once there is something to tell. */
                 conditions?: {
                     /**
                      * Format: date-time

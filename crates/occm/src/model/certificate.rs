@@ -353,7 +353,7 @@ pub enum Purpose {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// Facts: `Ready`, `Issuing`, `Drifted`, `Valid`.
+    /// Facts: `Ready`; `Issuing` and `InSync` once there is something to tell.
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// Start of the current certificate's life.
