@@ -19,6 +19,8 @@ pub(crate) const FILE: &str = "deny.toml";
 struct Rules {
     licenses: BTreeSet<String>,
     banned: BTreeSet<String>,
+    /// Banned crates that some crates may use all the same.
+    wrappers: BTreeMap<String, BTreeSet<String>>,
     /// May be there in two versions.
     skip: BTreeSet<String>,
 }
@@ -56,7 +58,14 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String> {
         "{p}|{l}",
     ]);
     let crates = read_tree(&process::output(&mut tree)?)?;
-    let wrong = rules.judge(&crates, &workspace.root);
+    let mut wrong = rules.judge(&crates, &workspace.root);
+    for (name, allowed) in &rules.wrappers {
+        let used = users(workspace, name)?;
+        let others = used.difference(allowed);
+        wrong.extend(
+            others.map(|user| format!("{name}: used by {user} (`wrappers` in `bans.deny` of {FILE})")),
+        );
+    }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let installed = process::find("cargo-deny").is_some();
     if installed {
@@ -81,11 +90,37 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String> {
     Ok(format!("{} crates{also}", crates.len()))
 }
 
+/// The crates that use a crate themselves.
+fn users(workspace: &Workspace, name: &str) -> Result<BTreeSet<String>> {
+    let mut tree = workspace.cargo();
+    tree.args([
+        "tree",
+        "--locked",
+        "--workspace",
+        "--all-features",
+        "--target",
+        "all",
+    ]);
+    tree.args([
+        "--edges",
+        "normal,build,dev",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}|{l}",
+    ]);
+    tree.args(["--depth", "1", "--invert", name]);
+    let all = read_tree(&process::output(&mut tree)?)?;
+    let users = all.into_iter().map(|user| user.name);
+    Ok(users.filter(|user| user != name).collect())
+}
+
 impl Rules {
     /// Reads what we use of the file: lists of texts, and of tables that begin with `name`.
     fn read(text: &str) -> Result<Self> {
         let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let (mut section, mut list) = (String::new(), None);
+        let mut wrappers = BTreeMap::new();
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
                 && list.is_none()
@@ -98,6 +133,12 @@ impl Rules {
             } else if line == "]" {
                 list = None;
             } else if let Some(name) = &list {
+                if let Some((banned, allowed)) = line.split_once("wrappers") {
+                    let allowed = allowed.split('"').skip(1).step_by(2).map(ToOwned::to_owned);
+                    let banned = quoted(banned).into_iter();
+                    wrappers.extend(banned.zip(std::iter::once(allowed.collect())));
+                    continue;
+                }
                 lists.entry(name.clone()).or_default().extend(quoted(line));
             }
         }
@@ -109,6 +150,7 @@ impl Rules {
         Ok(Self {
             licenses: take("licenses.allow")?,
             banned: take("bans.deny")?,
+            wrappers,
             skip: take("bans.skip")?,
         })
     }
@@ -198,7 +240,7 @@ impl Rules {
     }
 }
 
-/// The texts of a line; of a table only the first, which is its name.
+/// The texts of a line; of a table only the first, which is its name. Tables with `wrappers` are read elsewhere.
 fn quoted(line: &str) -> Vec<String> {
     let texts = line.split('"').skip(1).step_by(2).map(ToOwned::to_owned);
     if line.trim_start().starts_with('{') {
@@ -299,6 +341,19 @@ mod tests {
             stale.len() == 1 && stale[0].contains("one version only"),
             "{stale:?}"
         );
+    }
+
+    #[test]
+    fn a_banned_crate_may_have_users_by_name() {
+        let line = r#"    { name = "sha2", wrappers = ["xtask", "a"] },"#;
+        let text = RULES.replace(
+            "deny = [{ name = \"openssl\" }]",
+            &format!("deny = [\n    {{ name = \"openssl\" }},\n{line}\n]"),
+        );
+        let rules = Rules::read(&text).unwrap();
+        assert_eq!(rules.banned, BTreeSet::from(["openssl".to_owned()]));
+        let users = BTreeSet::from(["a".to_owned(), "xtask".to_owned()]);
+        assert_eq!(rules.wrappers, BTreeMap::from([("sha2".to_owned(), users)]));
     }
 
     #[test]
