@@ -171,7 +171,7 @@ impl Cli {
             Command::Migrate(migrate) => block_on(migrate.run()),
             Command::Adopt(adopt) => block_on(adopt.run()),
             Command::Inspect(inspect) => block_on(inspect.run()),
-            Command::Verify(verify) => verify.run(),
+            Command::Verify(verify) => block_on(verify.run()),
             Command::Probe(probe) => block_on(probe.run()),
             Command::Crds(crds) => crds.run(),
             #[cfg(feature = "api")]

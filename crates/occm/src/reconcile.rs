@@ -17,4 +17,6 @@ pub mod world;
 mod act;
 mod advice;
 mod exchange;
+mod polled;
 mod report;
+mod untold;

@@ -365,6 +365,11 @@ pub trait Store: Send + Sync + 'static {
     /// changes are told by the watch.
     fn attend(&self, inputs: BTreeSet<InputRef>, outputs: BTreeSet<ObjectKey>);
 
+    /// Which of the attended inputs have no watch of their own and are read again and again, each with how often. Default: none.
+    fn polled(&self) -> BTreeMap<InputRef, std::time::Duration> {
+        BTreeMap::new()
+    }
+
     /// Reads a Secret with its content; `None` = it does not exist.
     fn read_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, StoreResult<Option<Content>>>;
 

@@ -40,6 +40,14 @@ pub(crate) struct Serve {
     /// Kubernetes: name of the Lease in occm's own namespace; one process at a time holds it and writes
     #[arg(long, env = "OCCM_LEASE", default_value = "occm", value_name = "NAME")]
     lease: String,
+    /// Kubernetes: most inputs of Issuers that are watched one by one; those above are read every 30 seconds
+    #[arg(
+        long,
+        env = "OCCM_WATCHED_INPUTS",
+        default_value_t = 200,
+        value_name = "NUMBER"
+    )]
+    watched_inputs: usize,
     /// Names this process in the Lease and in transactions: the Pod's uid, so that a restarted container goes on at once
     #[arg(long, env = "OCCM_HOLDER", value_name = "NAME")]
     holder: Option<String>,

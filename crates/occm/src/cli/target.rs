@@ -64,6 +64,11 @@ impl Opened {
 }
 
 impl TargetArgs {
+    /// The namespace that was named.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Opens what the arguments say. Nothing is sent yet.
     pub(crate) async fn open(&self) -> anyhow::Result<Opened> {
         match self.target().await? {

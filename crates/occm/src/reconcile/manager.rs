@@ -216,6 +216,10 @@ impl Manager {
         let attended = self.state().attended_if_changed();
         if let Some((inputs, outputs)) = attended {
             self.store.attend(inputs, outputs);
+            let woken = self.state().set_polled(self.store.polled());
+            let now = self.clock.now();
+            let mut queue = self.queue();
+            woken.into_iter().for_each(|subject| queue.add(subject, now));
         }
     }
 
@@ -292,6 +296,11 @@ impl Manager {
         let Some(decision) = self.decide(subject) else {
             return self.gone(subject).await;
         };
+        if matches!(decision, Decision::Issue { .. })
+            && let Some(go) = self.await_outputs(subject).await
+        {
+            return Ok(go);
+        }
         match decision {
             Decision::Repair { output, kind, why } => {
                 work.restored |= matches!(why, Reason::OutputChanged | Reason::OutputDeleted);

@@ -2,6 +2,8 @@
 //!
 //! A status is written only when it differs from the one that is there, so that nothing is written when nothing changes.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::certificate::{CertificateStatus, HistoryEntry, OutputStatus};
@@ -495,6 +497,10 @@ fn issuer(
         (Ok(_), Some(Ok(ready))) => Ok((ready.plan.identity.is_some(), ready.initial.clone().map(drop))),
     };
     let reachable = entry.pace.reachable();
+    let polled = match &entry.plan {
+        Ok(plan) => crate::reconcile::polled::told(&state.polled, plan),
+        Err(_) => BTreeMap::new(),
+    };
     let first_contact = before
         .last_contact
         .is_none()
@@ -503,6 +509,7 @@ fn issuer(
     let status = state.with_world(subject, now, offset, |world| {
         let mut status = before.clone();
         status.last_contact = status.last_contact.or(first_contact);
+        status.polled_inputs = polled;
         if !reachable {
             let message = "the CA could not be reached or did not answer".to_owned();
             set_condition(

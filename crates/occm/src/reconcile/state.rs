@@ -4,7 +4,7 @@
 
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cmp::Credentials;
@@ -40,6 +40,10 @@ pub struct State {
     pub records: HashMap<Subject, Arc<RecordFacts>>,
     /// What is remembered of subjects.
     pub memory: HashMap<Subject, SubjectMemory>,
+    /// Secrets that are known not to exist. Of one that is neither here nor in `secrets` nothing is known.
+    pub absent: HashSet<ObjectKey>,
+    /// Inputs that are polled, and how often.
+    pub polled: BTreeMap<InputRef, std::time::Duration>,
     /// Who was called to take a turn at which Issuer's CA.
     pub called: HashMap<Subject, ObjectKey>,
     outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
@@ -94,6 +98,8 @@ pub struct SubjectMemory {
     pub confirm_attempts: u32,
     /// Failures of the store, one after the other.
     pub store_failures: u32,
+    /// Since when it is waited for being told which outputs exist.
+    pub untold_since: Option<Timestamp>,
     /// When an orphaned record was first seen.
     pub orphaned_since: Option<Timestamp>,
     /// The last failure that stands only in memory, with its next attempt.
@@ -292,11 +298,16 @@ impl State {
         }
         match facts {
             Some(facts) => {
+                self.absent.remove(&key);
                 self.secrets.insert(key.clone(), facts);
             }
-            // What was not known is not there: no news.
-            None if self.secrets.remove(&key).is_none() => return BTreeSet::new(),
-            None => {}
+            None => {
+                let was_there = self.secrets.remove(&key).is_some();
+                // What was known to be missing is no news.
+                if !self.absent.insert(key.clone()) && !was_there {
+                    return BTreeSet::new();
+                }
+            }
         }
         let owners = self.by_output.get(&key).cloned().unwrap_or_default();
         owners.into_iter().map(Subject::Certificate).collect()
@@ -378,9 +389,11 @@ impl State {
     pub fn set_secret(&mut self, key: &ObjectKey, facts: Option<SecretFacts>) {
         match facts {
             Some(facts) => {
+                self.absent.remove(key);
                 self.secrets.insert(key.clone(), Arc::new(facts));
             }
             None => {
+                self.absent.insert(key.clone());
                 self.secrets.remove(key);
             }
         }

@@ -124,6 +124,12 @@ impl Store for KubeStore {
         self.hub.attend(inputs, outputs);
     }
 
+    fn polled(&self) -> BTreeMap<InputRef, Duration> {
+        let above = self.hub.inputs_above(self.settings.watched_inputs);
+        let interval = self.settings.poll_interval;
+        above.into_iter().map(|input| (input, interval)).collect()
+    }
+
     fn read_secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, StoreResult<Option<Content>>> {
         read::secret(&self.api, key).boxed()
     }

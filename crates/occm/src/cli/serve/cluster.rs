@@ -19,7 +19,8 @@ impl Serve {
             "no cluster is configured; allowed: a Pod with a ServiceAccount, a kubeconfig (KUBECONFIG), or --store DIR",
         )?;
         let managed = std::iter::once(&self.namespace).chain(&self.namespaces).cloned();
-        let settings = KubeSettings::new(managed, &self.holder());
+        let mut settings = KubeSettings::new(managed, &self.holder());
+        settings.watched_inputs = self.watched_inputs;
         tracing::info!(namespaces = settings.namespaces.join(","), "the manager starts");
         let store =
             Arc::new(KubeStore::new(&config, settings, Clock::system()).context("Kubernetes client")?);

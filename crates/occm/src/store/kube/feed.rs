@@ -69,6 +69,11 @@ impl Hub {
         });
     }
 
+    /// The attended inputs above a limit.
+    pub(super) fn inputs_above(&self, limit: usize) -> Vec<InputRef> {
+        above(&self.attended.borrow().inputs, limit)
+    }
+
     /// Remembers a write of ours: what a watch tells of earlier states is old news.
     pub(super) fn wrote(&self, key: &ObjectKey, version: Version, record: Option<&Subject>) {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -357,6 +362,11 @@ impl Reader {
     }
 }
 
+/// Inputs that get no watch, where only `limit` get one.
+fn above(inputs: &BTreeSet<InputRef>, limit: usize) -> Vec<InputRef> {
+    inputs.iter().skip(limit).cloned().collect()
+}
+
 /// Waits until all namespaces were read and everything attended to was told.
 async fn settled(progress: &mut watch::Receiver<Progress>, hub: &Hub) {
     loop {
@@ -513,13 +523,7 @@ impl Driver {
                 self.inputs.insert(input.clone(), task);
             }
         }
-        let polled: Vec<InputRef> = now
-            .inputs
-            .iter()
-            .skip(self.settings.watched_inputs)
-            .cloned()
-            .collect();
-        self.poll(polled);
+        self.poll(above(&now.inputs, self.settings.watched_inputs));
         self.awaited.retain(|report| match report {
             Report::Input(input) => now.inputs.contains(input),
             Report::Output(key) => now.outputs.contains(key),
