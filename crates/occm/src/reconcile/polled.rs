@@ -11,16 +11,15 @@ impl State {
     /// Takes over which inputs are polled and says whose status that changes.
     pub fn set_polled(&mut self, polled: BTreeMap<InputRef, Duration>) -> BTreeSet<Subject> {
         let before = std::mem::replace(&mut self.polled, polled);
+        if before == self.polled {
+            return BTreeSet::new();
+        }
         let differs = |input: &InputRef| before.get(input) != self.polled.get(input);
-        let issuers = self.issuers.iter().filter(|(_, entry)| {
+        let concerned = self.issuers.iter().filter(|(_, entry)| {
             let plan = entry.plan.as_ref();
             plan.is_ok_and(|plan| plan.inputs().iter().any(differs))
         });
-        let same = before == self.polled;
-        issuers
-            .filter(|_| !same)
-            .map(|(key, _)| Subject::Identity(key.clone()))
-            .collect()
+        concerned.map(|(key, _)| Subject::Identity(key.clone())).collect()
     }
 }
 
