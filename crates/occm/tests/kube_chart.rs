@@ -15,6 +15,7 @@ mod support;
 #[path = "support/wishes.rs"]
 mod wishes;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -23,6 +24,9 @@ use crate::cluster::chart::{Account, Container, Process, RELEASE, folder, model}
 use crate::cluster::{Cluster, cluster};
 use crate::support::Ca;
 use crate::wishes::{certificate, issuer, ready, served};
+
+/// One release alone can own the definitions; the other tests wait for it.
+static OWNED: Mutex<()> = Mutex::new(());
 
 /// Installs a release and starts its manager as its Deployment says.
 fn install(cluster: &Cluster, home: &str, others: &[&str]) -> (Account, Process) {
@@ -37,8 +41,6 @@ fn install(cluster: &Cluster, home: &str, others: &[&str]) -> (Account, Process)
     ];
     let model = model(others);
     arguments.extend(model.iter().map(String::as_str));
-    // One release alone can own the definitions; the other tests wait for it.
-    static OWNED: Mutex<()> = Mutex::new(());
     let owned = OWNED.lock();
     let there = cluster.kubectl(&["get", "crd", "issuers.occm.dev"]).is_ok();
     arguments.extend(there.then_some("--set=crds.enabled=false"));
@@ -191,4 +193,197 @@ fn the_shared_model_serves_the_listed_namespaces_and_can_do_nothing_elsewhere() 
     no_right_beyond(cluster, &account, "foreign-s");
     manager.stop();
     assert_eq!(ca.issued_for("web").len(), 3);
+}
+
+/// An administrator who may not make Roles or definitions has somebody else apply what the notes print.
+#[test]
+fn without_rights_on_rbac_and_definitions_the_chart_says_what_an_administrator_applies() {
+    let Some(cluster) = cluster() else { return };
+    let ca = Ca::start("{}");
+    namespaces(cluster, &["home-n", "pcf"]);
+    // A person with the built-in role `admin` in one namespace, but for what concerns RBAC.
+    cluster
+        .kubectl(&["create", "serviceaccount", "tenant", "--namespace=home-n"])
+        .unwrap();
+    let role = ["create", "role", "tenant", "--namespace=home-n", "--verb=*"];
+    let what = "--resource=deployments.apps,secrets,configmaps,services,serviceaccounts,pods,poddisruptionbudgets.policy";
+    cluster.kubectl(&[&role[..], &[what]].concat()).unwrap();
+    let binding = [
+        "create",
+        "rolebinding",
+        "tenant",
+        "--role=tenant",
+        "--serviceaccount=home-n:tenant",
+    ];
+    cluster
+        .kubectl(&[&binding[..], &["--namespace=home-n"]].concat())
+        .unwrap();
+    let tenant = Account::of(cluster, "home-n", "tenant");
+    {
+        // Those of another test's release, or those that the administrator applies.
+        let _owned = OWNED.lock();
+        if cluster.kubectl(&["get", "crd", "issuers.occm.dev"]).is_err() {
+            let file = folder().join("files/crds.yaml");
+            cluster.apply(&std::fs::read_to_string(file).unwrap());
+        }
+        served(cluster);
+    }
+    let chart = folder().to_string_lossy().into_owned();
+    let mut arguments = vec!["install", RELEASE, &chart, "--namespace=home-n"];
+    let model = model(&["pcf"]);
+    arguments.extend(model.iter().map(String::as_str));
+    let kubeconfig = tenant.kubeconfig().to_string_lossy().into_owned();
+    let whole = cluster.helm_as(&kubeconfig, &arguments);
+    assert!(
+        whole.is_err_and(|why| why.contains("forbidden")),
+        "this person may not make everything"
+    );
+    let _ = cluster.helm(&["uninstall", RELEASE, "--namespace=home-n"]);
+    arguments.extend(["--set=rbac.create=false", "--set=crds.enabled=false"]);
+    let notes = cluster
+        .helm_as(&kubeconfig, &arguments)
+        .expect("a namespace is enough");
+
+    let account = Account::of(cluster, "home-n", RELEASE);
+    refused(cluster, &account, &["get", "secrets", "--namespace=pcf"]);
+    let (_, manifests) = notes
+        .split_once("occm can do nothing:\n")
+        .expect("the notes print the Roles");
+    cluster.apply(manifests);
+    let container =
+        Container::of_release(cluster, "home-n", "pod-1").with("OCCM_LISTEN_HEALTH", "127.0.0.1:0");
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let manager = container.start(&account, log.path());
+    cluster.apply(&issuer(&ca, "home-n", &["pcf"]));
+    cluster.apply(&certificate("pcf", "web", "home-n"));
+    ready(cluster, "pcf", "web");
+    manager.stop();
+
+    // They are those that the chart would have made.
+    let mut arguments = vec![
+        "template",
+        RELEASE,
+        &chart,
+        "--namespace=home-n",
+        "--show-only=templates/rbac.yaml",
+    ];
+    arguments.extend(model.iter().map(String::as_str));
+    let rendered = cluster.helm(&arguments).unwrap();
+    // Helm puts them in an order of its own.
+    let plain = |text: &str| -> BTreeSet<String> {
+        let objects = text.split("---\n").map(|object| {
+            let lines = object.lines().map(str::trim_end);
+            let told = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+            told.collect::<Vec<_>>().join("\n")
+        });
+        objects.filter(|object| !object.is_empty()).collect()
+    };
+    assert_eq!(plain(manifests), plain(&rendered));
+}
+
+/// Wrong values and the path that the refusal names.
+const WRONG: [(&str, &str); 29] = [
+    ("--set=model=everywhere", "/model"),
+    ("--set=model=shared", "/namespaces"),
+    ("--set=namespaces={nrf}", "/namespaces"),
+    ("--set=model=shared,namespaces={nrf,Not_A_Name}", "/namespaces/1"),
+    ("--set=model=shared,namespaces={nrf,nrf}", "/namespaces"),
+    ("--set=replicas=-1", "/replicas"),
+    ("--set=replicas=9", "/replicas"),
+    ("--set=replicas=two", "/replicas"),
+    ("--set=image.tag=latest", "/image/tag"),
+    ("--set=image.digest=sha256:short", "/image/digest"),
+    ("--set=image.pullPolicy=Sometimes", "/image/pullPolicy"),
+    ("--set=image.repositry=typo", "/image"),
+    ("--set=nonsense=1", "nonsense"),
+    ("--set=openssl.enabled=perhaps", "/openssl/enabled"),
+    ("--set=openssl.memory=lots", "/openssl/memory"),
+    ("--set=crds.enabled=perhaps", "/crds/enabled"),
+    ("--set=crds.keep=7", "/crds/keep"),
+    ("--set=rbac.create=yes", "/rbac/create"),
+    ("--set=serviceAccount.name=No_Name", "/serviceAccount/name"),
+    ("--set=lease.name=No_Name", "/lease/name"),
+    ("--set=log.format=xml", "/log/format"),
+    ("--set=log.level=very loud", "/log/level"),
+    ("--set=health.port=80", "/health/port"),
+    ("--set=health.address=localhost", "/health/address"),
+    ("--set=metrics.service.enabled=on", "/metrics/service/enabled"),
+    ("--set=resources.limits.memory=much", "/resources/limits/memory"),
+    ("--set=resources.limits.gpu=1", "/resources/limits"),
+    (
+        "--set=terminationGracePeriodSeconds=0",
+        "/terminationGracePeriodSeconds",
+    ),
+    ("--set=extraEnv[0].value=x", "/extraEnv/0"),
+];
+
+#[test]
+fn wrong_values_are_refused_with_their_path() {
+    let Some(cluster) = cluster() else { return };
+    let chart = folder().to_string_lossy().into_owned();
+    for (wrong, path) in WRONG {
+        let answer = cluster.helm(&["template", RELEASE, &chart, wrong]);
+        let why = answer.expect_err(wrong);
+        let path = if path.starts_with('/') {
+            format!("at '{path}'")
+        } else {
+            path.to_owned()
+        };
+        assert!(why.contains(&path), "{wrong}: {why}");
+    }
+}
+
+#[test]
+fn every_object_of_a_release_is_taken_by_the_api_server_whatever_is_chosen() {
+    let Some(cluster) = cluster() else { return };
+    let chart = folder().to_string_lossy().into_owned();
+    namespaces(cluster, &["dry", "nrf-dry"]);
+    let cases: [&[&str]; 4] = [
+        &[],
+        &["--set=model=shared,namespaces={nrf-dry},replicas=2"],
+        &[
+            "--set=openssl.enabled=true,image.registry=registry.example/telco,image.digest=sha256:0123456789012345678901234567890123456789012345678901234567890123",
+        ],
+        &[
+            "--set=serviceAccount.create=false,serviceAccount.name=mine,rbac.create=false,crds.enabled=false",
+            "--set=commonLabels.team=core,podAnnotations.a=b,podLabels.c=d,nodeSelector.e=f,priorityClassName=high",
+            "--set=extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example:3128,health.address=[::]",
+        ],
+    ];
+    for case in cases {
+        let rendered = cluster
+            .helm(&[&["template", RELEASE, &chart, "--namespace=dry"], case].concat())
+            .unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rendered).unwrap();
+        let path = file.path().to_str().unwrap();
+        let check = [
+            "apply",
+            "--dry-run=server",
+            "--server-side",
+            "--force-conflicts",
+            "--validate=strict",
+            "-f",
+            path,
+        ];
+        cluster
+            .kubectl(&check)
+            .unwrap_or_else(|why| panic!("{case:?}: {why}"));
+    }
+    let image = |values: &str| {
+        let rendered = cluster.helm(&["template", RELEASE, &chart, values]).unwrap();
+        let line = rendered
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("image: "))
+            .unwrap();
+        line.to_owned()
+    };
+    assert_eq!(
+        image("--set=image.registry=r.example/x"),
+        "r.example/x/occm:0.1.0"
+    );
+    assert_eq!(
+        image("--set=openssl.enabled=true,image.tag=1.2"),
+        "occm-openssl:1.2"
+    );
 }

@@ -72,3 +72,78 @@ fn a_clock_that_goes_back_makes_no_negative_time() {
     assert!(took.sum.abs() < f64::EPSILON);
     assert_eq!(took.buckets[0], 1);
 }
+
+/// Every family there is.
+fn everything() -> String {
+    use crate::reconcile::snapshot::{CertificateFacts, Counts, IssuerFacts, Snapshot};
+    let time = Some(jiff::Timestamp::UNIX_EPOCH);
+    let counts = Counts {
+        failing: Some(Reason::Rejected),
+        ..Counts::default()
+    };
+    let issuer = IssuerFacts {
+        key: key("ca"),
+        ready: true,
+        reachable: true,
+        last_contact: time,
+        identity_not_after: time,
+        identity_renewal: time,
+        counts,
+    };
+    let certificate = CertificateFacts {
+        key: key("web"),
+        issuer: Some(key("ca")),
+        ready: true,
+        outputs_out_of_sync: 0,
+        not_before: time,
+        not_after: time,
+        renewal: time,
+        daily_budget: 6,
+        counts,
+    };
+    let snapshot = Snapshot {
+        clock_offset: Some(SignedDuration::ZERO),
+        issuers: vec![issuer],
+        certificates: vec![certificate],
+        ..Snapshot::default()
+    };
+    let mut counters = Counters::default();
+    counters.exchange(&key("ca"), Reason::Rejected, SignedDuration::ZERO);
+    counters.events.insert(Reason::Restored, 1);
+    families::render(true, Some(&snapshot), Some(Calls::default()), &counters)
+}
+
+/// `UPDATE=1` writes the table.
+#[test]
+fn the_page_about_metrics_lists_every_family() {
+    let text = everything();
+    let mut table = "| Metric | Kind | More labels | Tells |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let kind = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap();
+        let sample = lines.peek().unwrap();
+        let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
+        let more: Vec<&str> = labels
+            .split(',')
+            .filter_map(|label| Some(label.split_once('=')?.0))
+            .filter(|label| !["namespace", "name", "le"].contains(label))
+            .collect();
+        table.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", more.join(", ")));
+    }
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/user/metrics.md");
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = page.split_once("<!-- metrics -->\n").unwrap();
+    let (there, after) = rest.split_once("<!-- /metrics -->").unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        let page = format!("{before}<!-- metrics -->\n{table}<!-- /metrics -->{after}");
+        std::fs::write(&file, page).unwrap();
+        return;
+    }
+    assert!(
+        there == table,
+        "docs/user/metrics.md is stale: UPDATE=1 cargo test -p occm observe"
+    );
+}
