@@ -275,6 +275,7 @@ fn links_lead_to_files_that_exist() {
         "CHANGELOG.md",
         "docs/simulation.md",
         "docs/user/kubernetes.md",
+        "docs/user/kubectl.md",
     ];
     for page in PAGES.iter().chain(&more) {
         let text = read(page);

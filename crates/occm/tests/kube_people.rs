@@ -483,3 +483,26 @@ async fn inputs_above_the_limit_are_told_in_the_status_of_their_issuers() {
         "{polled:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_about_kubectl_do_what_it_says() {
+    let Some(people) = People::new("documented", &[], &[]).await else {
+        return;
+    };
+    people.foreign_tls("legacy-tls", "/CN=legacy.lab.example");
+    people.file("roots.pem", &people.ca.root_pem());
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/user/kubectl.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let parts = page.split("\n```sh\n").skip(1);
+    let blocks: Vec<&str> = parts.map(|part| part.split_once("\n```").unwrap().0).collect();
+    assert!(blocks.len() >= 6, "the page has blocks of commands");
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        people.shell(line);
+    }
+    let left = people.kubectl(&["get", "certificates.occm.dev", "-o", "name"]);
+    assert_eq!(
+        left,
+        "certificate.occm.dev/by-openssl\ncertificate.occm.dev/legacy-tls\n"
+    );
+    people.kubectl(&["get", "secret", "web-tls"]);
+}

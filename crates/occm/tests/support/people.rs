@@ -116,7 +116,7 @@ impl People {
         let mut all: Vec<&str> = arguments.to_vec();
         // A file that names namespaces is applied to those.
         let elsewhere = |argument: &&str| *argument == "-n" || argument.ends_with("-elsewhere.yaml");
-        if !arguments.iter().any(|argument| elsewhere(argument)) {
+        if !arguments.iter().any(elsewhere) {
             all.extend(["-n", &self.home]);
         }
         match self.cluster.kubectl(&all) {
@@ -125,14 +125,61 @@ impl People {
         }
     }
 
-    /// Runs `kubectl occm` with the program as a plug-in.
-    pub(crate) fn plugin(&self, arguments: &[&str]) -> String {
+    /// A search path with occm, kubectl and the plug-in.
+    fn path(&self) -> String {
         let folder = self.dir.path().join("bin");
         if !folder.exists() {
             std::fs::create_dir(&folder).unwrap();
-            std::os::unix::fs::symlink(BIN, folder.join("kubectl-occm")).unwrap();
+            for name in ["occm", "kubectl-occm"] {
+                std::os::unix::fs::symlink(BIN, folder.join(name)).unwrap();
+            }
+            std::os::unix::fs::symlink(self.cluster.program("kubectl"), folder.join("kubectl")).unwrap();
         }
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+    }
+
+    /// Runs a line of the documentation with the home namespace as that of the context; it must succeed.
+    pub(crate) fn shell(&self, line: &str) {
+        let config = self.dir.path().join("kubeconfig");
+        if !config.exists() {
+            std::fs::copy(self.kubeconfig(), &config).unwrap();
+            let config = config.to_str().unwrap();
+            let namespace = format!("--namespace={}", self.home);
+            let set = [
+                "--kubeconfig",
+                config,
+                "config",
+                "set-context",
+                "--current",
+                &namespace,
+            ];
+            self.cluster.kubectl(&set).unwrap();
+        }
+        let mut line = line
+            .replace("THE-SECRET", SECRET)
+            .replace("ROOT-CERTIFICATE", "roots");
+        for name in ["issuer.yaml", "certificate.yaml", "issuer-openssl.yaml"] {
+            self.example(name);
+            line = line.replace(&format!("examples/{name}"), name);
+        }
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &line])
+            .current_dir(self.dir.path())
+            .env("PATH", self.path())
+            .env("KUBECONFIG", &config)
+            .env_remove("OCCM_STORE")
+            .env_remove("OCCM_NAMESPACE")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{line}: {said}");
+    }
+
+    /// Runs `kubectl occm` with the program as a plug-in.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> String {
+        let path = self.path();
         let output = Command::new(self.cluster.program("kubectl"))
             .env("PATH", path)
             .env("KUBECONFIG", self.kubeconfig())
