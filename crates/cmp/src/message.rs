@@ -20,6 +20,9 @@ use crate::error::ErrorKind;
 /// Shortest nonce and transactionID (RFC 9483, 3.1), in bytes.
 pub const NONCE_BYTES: usize = 16;
 
+/// How a SEQUENCE of indefinite length begins, which BER allows and DER does not (X.690, 8.1.3.6).
+const INDEFINITE: [u8; 2] = [0x30, 0x80];
+
 /// A received message: syntax checked, bounded, nothing else checked.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
@@ -38,6 +41,10 @@ impl<'a> Message<'a> {
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, ErrorKind> {
         if bytes.len() > limits.message_bytes {
             return Err(limit("message size in bytes", limits.message_bytes));
+        }
+        if bytes.starts_with(&INDEFINITE) {
+            let what = "a message in BER with indefinite length (CMP is DER, RFC 9810, 5.1)".to_owned();
+            return Err(ErrorKind::Unsupported { what });
         }
         let cut = Cut::new(bytes).map_err(|error| malformed("PKIMessage", error))?;
         let header = PkiHeader::from_der(cut.header).map_err(|error| malformed("PKIHeader", error))?;

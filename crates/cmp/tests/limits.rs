@@ -224,6 +224,14 @@ fn is_limit(error: &CmpError, what: &str) {
 }
 
 #[test]
+fn a_message_of_indefinite_length_is_refused_by_that_name() {
+    let ber = [0x30, 0x80, 0x30, 0x03, 0x02, 0x01, 0x02, 0x00, 0x00];
+    let error = cmp::Message::decode(&ber, &cmp::Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("indefinite length"), "{error}");
+    assert_eq!(error.class(), Class::Misconfigured);
+}
+
+#[test]
 fn oversized_messages_are_refused_unread() {
     let world = World::new();
     let credentials = world.mac();

@@ -17,6 +17,7 @@ pub mod world;
 mod act;
 mod advice;
 mod exchange;
+mod health;
 mod polled;
 mod report;
 mod untold;

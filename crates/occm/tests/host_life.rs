@@ -298,3 +298,38 @@ fn a_deleted_wish_takes_its_outputs_and_its_certificate_along_where_it_says_so()
         "a wish made again binds its outputs without an issuance"
     );
 }
+
+#[test]
+fn a_health_check_says_on_its_issuer_whether_the_whole_way_works() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    let check =
+        certificate_yaml("check", "  purpose: HealthCheck\n").replace("  secretName: check-tls\n", "");
+    host.write("check.yaml", &check);
+    host.start();
+    let healthy = |status: &str, text: &str| {
+        wait_for(&format!("Healthy {status} with {text}"), || {
+            let file = host.status_file("Issuer", "ca");
+            let start = file.find(&format!("- type: Healthy\n  status: \"{status}\""))?;
+            let part = file[start..].split("\n- type").next()?.to_owned();
+            part.contains(text).then_some(file)
+        })
+    };
+    let first = healthy("True", "health check default/check got a certificate at ");
+    assert!(first.contains("lastContact: "), "{first}");
+    assert!(!host.path().join("secrets/default/check-tls").exists());
+    ca.arm(r#"{"fault":"reject","failure":2,"text":"not today","request":"kur"}"#);
+    let renew = || occm(&["renew", "check", "--store", host.path().to_str().unwrap()]);
+    assert!(renew().status.success());
+    healthy("False", "not today");
+    let issued = ca.issued_for("check").len();
+    ca.clear_faults();
+    assert!(renew().status.success());
+    healthy("True", "got a certificate");
+    // It costs the CA what a Certificate costs it.
+    assert!(ca.issued_for("check").len() <= issued + 1);
+    host.write("check.yaml", "# no more\n");
+    wait_for("the end of the condition", || {
+        (!host.status_file("Issuer", "ca").contains("Healthy")).then_some(())
+    });
+}

@@ -11,10 +11,8 @@
 //!     ...
 //! ```
 //!
-//! The text is for people and may change; programs ask the objects. Of a private key only what its public half says is
-//! shown, so the output can go into a ticket.
-
-use std::fmt::Write as _;
+//! The text is for people and may change; programs ask the objects, or take the same facts as data ([`facts`]). Of a
+//! private key only what its public half says is shown, so the output can go into a ticket.
 
 use crate::certificate::Certificate;
 use crate::csr::CertificateRequest;
@@ -36,6 +34,16 @@ use crate::{MAX_PRIVATE_KEY_BYTES, encoding};
 ///
 /// If nothing in it is understood, or something is damaged.
 pub fn file(bytes: &[u8]) -> Result<String, Error> {
+    let texts: Vec<String> = facts(bytes)?.iter().map(ToString::to_string).collect();
+    Ok(texts.join("\n"))
+}
+
+/// The same as data: one description for each thing in the file, in its order.
+///
+/// # Errors
+///
+/// As for [`file`].
+pub fn facts(bytes: &[u8]) -> Result<Vec<Description>, Error> {
     check_size(Input::Bundle, bytes, encoding::MAX_BUNDLE_BYTES)?;
     if !pem::is_pem(bytes) {
         return der(bytes);
@@ -44,15 +52,15 @@ pub fn file(bytes: &[u8]) -> Result<String, Error> {
     for block in pem::blocks(Input::Bundle, bytes, encoding::MAX_BUNDLE_CERTIFICATES)? {
         let label = block.label.as_str();
         if label == "CERTIFICATE REQUEST" || label == "NEW CERTIFICATE REQUEST" {
-            out.push(request(&CertificateRequest::from_der(&block.der)?));
+            out.push(of_request(&CertificateRequest::from_der(&block.der)?));
         } else if label == "PUBLIC KEY" {
-            out.push(public_key(&PublicKey::from_spki_der(&block.der)?));
+            out.push(of_public_key(&PublicKey::from_spki_der(&block.der)?));
         } else if label.ends_with("PRIVATE KEY") {
-            out.push(private_key(&PrivateKey::from_block(&block)?));
+            out.push(of_private_key(&PrivateKey::from_block(&block)?));
         } else if label == "EC PARAMETERS" {
             // Stands before a key in files that OpenSSL wrote, and says nothing that the key does not say.
         } else {
-            out.extend(encoding::block_certificates(&block)?.iter().map(certificate));
+            out.extend(encoding::block_certificates(&block)?.iter().map(of_certificate));
         }
     }
     if out.is_empty() {
@@ -61,37 +69,37 @@ pub fn file(bytes: &[u8]) -> Result<String, Error> {
             "there is nothing in it that can be shown",
         ));
     }
-    Ok(out.join("\n"))
+    Ok(out)
 }
 
 /// DER does not say what it is; the first reading that fits is taken.
 ///
 /// The readings exclude each other: each has its own shape from the second level on.
-fn der(bytes: &[u8]) -> Result<String, Error> {
+fn der(bytes: &[u8]) -> Result<Vec<Description>, Error> {
     if let Ok(found) = CertificateRequest::from_der(bytes) {
-        return Ok(request(&found));
+        return Ok(vec![of_request(&found)]);
     }
     if bytes.len() <= MAX_PRIVATE_KEY_BYTES
         && let Ok(found) = PrivateKey::from_bytes(bytes)
     {
-        return Ok(private_key(&found));
+        return Ok(vec![of_private_key(&found)]);
     }
     if let Ok(found) = PublicKey::from_spki_der(bytes) {
-        return Ok(public_key(&found));
+        return Ok(vec![of_public_key(&found)]);
     }
     let certificates = encoding::parse_certificates(bytes)?;
-    Ok(certificates
-        .iter()
-        .map(certificate)
-        .collect::<Vec<_>>()
-        .join("\n"))
+    Ok(certificates.iter().map(of_certificate).collect())
 }
 
 /// Text about a certificate.
 ///
 /// Every extension is listed by name, also those whose contents are not shown.
 pub fn certificate(certificate: &Certificate) -> String {
-    let mut text = Text::new("Certificate");
+    of_certificate(certificate).to_string()
+}
+
+fn of_certificate(certificate: &Certificate) -> Description {
+    let mut text = Description::new("Certificate");
     text.line("Version", certificate.version());
     text.line("Serial number", certificate.serial());
     text.line("Signature", signature(certificate.signature_algorithm()));
@@ -121,12 +129,16 @@ pub fn certificate(certificate: &Certificate) -> String {
     });
     text.list("Extensions", present);
     text.line("SHA-256 fingerprint", certificate.fingerprint_sha256());
-    text.0
+    text
 }
 
 /// Text about a certificate request. Whether its signature is right is part of it.
 pub fn request(request: &CertificateRequest) -> String {
-    let mut text = Text::new("Certificate request");
+    of_request(request).to_string()
+}
+
+fn of_request(request: &CertificateRequest) -> Description {
+    let mut text = Description::new("Certificate request");
     text.line("Subject", request.subject());
     text.key(request.public_key());
     text.extensions(
@@ -140,23 +152,31 @@ pub fn request(request: &CertificateRequest) -> String {
         Ok(()) => text.line("Proof of possession", "signature verifies"),
         Err(error) => text.line("Proof of possession", error),
     }
-    text.0
+    text
 }
 
 /// Text about a private key: its public half.
 ///
 /// The hash of the public key is the same as in the text about its certificate, which is how one finds them together.
 pub fn private_key(key: &PrivateKey) -> String {
-    let mut text = Text::new("Private key");
+    of_private_key(key).to_string()
+}
+
+fn of_private_key(key: &PrivateKey) -> Description {
+    let mut text = Description::new("Private key");
     text.key(key.public_key());
-    text.0
+    text
 }
 
 /// Text about a public key.
 pub fn public_key(key: &PublicKey) -> String {
-    let mut text = Text::new("Public key");
+    of_public_key(key).to_string()
+}
+
+fn of_public_key(key: &PublicKey) -> Description {
+    let mut text = Description::new("Public key");
     text.key(key);
-    text.0
+    text
 }
 
 fn signature(algorithm: Result<SignatureAlgorithm, Error>) -> String {
@@ -166,29 +186,58 @@ fn signature(algorithm: Result<SignatureAlgorithm, Error>) -> String {
     }
 }
 
-/// A title and indented lines below it.
+/// One thing and what is to be said about it.
 ///
 /// Every value comes through `Display` of a type that escapes: names, alternative names, identifiers.
-struct Text(String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What it is: `Certificate`, `Certificate request`, `Private key`, `Public key`.
+    pub title: &'static str,
+    /// Names and values, in the order in which they are shown.
+    pub facts: Vec<(&'static str, Fact)>,
+}
 
-impl Text {
-    fn new(title: &str) -> Self {
-        Self(format!("{title}:\n"))
-    }
+/// A value of a [`Description`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// One line.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
 
-    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing into a String cannot fail.
-        let _ = writeln!(self.0, "    {name}: {value}");
-    }
-
-    fn list<T: std::fmt::Display>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
-        let mut values = values.into_iter().peekable();
-        if values.peek().is_none() {
-            return;
+impl std::fmt::Display for Description {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}:", self.title)?;
+        for (name, fact) in &self.facts {
+            match fact {
+                Fact::One(value) => writeln!(f, "    {name}: {value}")?,
+                Fact::Many(values) => {
+                    writeln!(f, "    {name}:")?;
+                    values
+                        .iter()
+                        .try_for_each(|value| writeln!(f, "        {value}"))?;
+                }
+            }
         }
-        let _ = writeln!(self.0, "    {name}:");
-        for value in values {
-            let _ = writeln!(self.0, "        {value}");
+        Ok(())
+    }
+}
+
+impl Description {
+    fn new(title: &'static str) -> Self {
+        let facts = Vec::new();
+        Self { title, facts }
+    }
+
+    fn line(&mut self, name: &'static str, value: impl std::fmt::Display) {
+        self.facts.push((name, Fact::One(value.to_string())));
+    }
+
+    fn list<T: std::fmt::Display>(&mut self, name: &'static str, values: impl IntoIterator<Item = T>) {
+        let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+        if !values.is_empty() {
+            self.facts.push((name, Fact::Many(values)));
         }
     }
 

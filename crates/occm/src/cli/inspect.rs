@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use crate::cli::out;
 use crate::cli::target::TargetArgs;
+use crate::cli::{Output, out};
 
 /// Largest file that is looked at, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -25,6 +25,9 @@ pub(crate) struct Inspect {
     /// A file with a certificate, chain, key, request or CMP message, PEM or DER; - for standard input; or secret/NAME,
     /// certificate/NAME or issuer/NAME
     what: PathBuf,
+    /// How it is shown; json and yaml for files
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -32,20 +35,38 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) async fn run(&self) -> anyhow::Result<ExitCode> {
         if let Some((thing, name)) = object::named(&self.what) {
+            anyhow::ensure!(
+                self.output == Output::Table,
+                "--output: objects are shown as text here; allowed: table, or `occm status {name} -o json`"
+            );
             let opened = self.target.open().await?;
             out::print(&object::describe(&opened, thing, name).await?);
             return Ok(ExitCode::SUCCESS);
         }
         let name = self.what.display();
         let bytes = self.read().with_context(|| format!("{name}"))?;
-        match describe(&bytes) {
-            Ok(text) => out::print(&text),
+        match self.shown(&bytes) {
+            Ok(text) => out::print(&text?),
             Err(error) => anyhow::bail!(
                 "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
                  PEM or DER; or secret/NAME, certificate/NAME or issuer/NAME"
             ),
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The text, or why it cannot be made; an error if nothing in the bytes is understood.
+    fn shown(&self, bytes: &[u8]) -> Result<anyhow::Result<String>, pki::Error> {
+        Ok(match self.output {
+            Output::Table => Ok(describe(bytes)?),
+            Output::Json => {
+                let data = data(bytes)?;
+                serde_json::to_string_pretty(&data)
+                    .map(|text| text + "\n")
+                    .map_err(Into::into)
+            }
+            Output::Yaml => serde_saphyr::to_string(&data(bytes)?).map_err(Into::into),
+        })
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
@@ -61,6 +82,57 @@ impl Inspect {
         anyhow::ensure!(bytes.len() as u64 <= MAX_BYTES, "is larger than 1 MiB");
         Ok(bytes)
     }
+}
+
+/// The same facts as data: a list with one object for each thing in the file. Names are the text's, in camelCase.
+fn data(bytes: &[u8]) -> Result<serde_json::Value, pki::Error> {
+    let mut all = Vec::new();
+    let certificates = match message::facts(bytes) {
+        None => pki::inspect::facts(bytes)?,
+        Some((facts, certificates)) => {
+            let mut object = serde_json::Map::from_iter([("kind".to_owned(), "CMP message".into())]);
+            for (name, value) in facts {
+                match object.get_mut(name) {
+                    // Several statuses: all of them.
+                    Some(serde_json::Value::String(known)) => *known = format!("{known}; {value}"),
+                    _ => drop(object.insert(name.to_owned(), value.into())),
+                }
+            }
+            all.push(object.into());
+            let texts = certificates
+                .iter()
+                .map(|certificate| pki::inspect::facts(certificate.der()));
+            texts.collect::<Result<Vec<_>, _>>()?.concat()
+        }
+    };
+    all.extend(certificates.iter().map(|thing| {
+        let mut object = serde_json::Map::from_iter([("kind".to_owned(), thing.title.into())]);
+        for (name, fact) in &thing.facts {
+            let value = match fact {
+                pki::inspect::Fact::One(text) => text.clone().into(),
+                pki::inspect::Fact::Many(texts) => texts.clone().into(),
+            };
+            object.insert(camel_case(name), value);
+        }
+        serde_json::Value::from(object)
+    }));
+    Ok(all.into())
+}
+
+/// `SHA-256 fingerprint` → `sha256Fingerprint`.
+fn camel_case(name: &str) -> String {
+    let words = name.split(' ').map(|word| word.replace('-', ""));
+    let mut text = String::new();
+    for word in words {
+        let lower = word.to_lowercase();
+        let mut letters = lower.chars();
+        match letters.next() {
+            Some(first) if !text.is_empty() => text.extend(first.to_uppercase().chain(letters)),
+            Some(first) => text.extend(std::iter::once(first).chain(letters)),
+            None => {}
+        }
+    }
+    text
 }
 
 /// Text for people about a file's content. A CMP message is tried first: nothing else begins like one.

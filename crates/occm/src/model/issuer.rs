@@ -410,7 +410,7 @@ pub enum SignerKeyUsage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {
-    /// Facts: `Ready`, `IdentityReady`, `Reachable`.
+    /// Facts: `Ready`, `Reachable`, and `Healthy` where a Certificate with the purpose `HealthCheck` names the Issuer.
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// The CMP identity, once there is one.

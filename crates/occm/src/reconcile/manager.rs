@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::model::certificate::Purpose;
 use crate::model::object::ObjectKey;
 use crate::model::reason::Reason;
 use crate::reconcile::decide::{Decided, Decision, READ_AGAIN, RULES, Rule, decide};
@@ -558,10 +559,25 @@ impl Manager {
         }
         self.store.write_status(subject.key(), &report.status).await?;
         self.state().set_status(subject, report.status);
+        self.wake_checked(subject);
         for event in report.events {
             self.emit(event).await;
         }
         Ok(())
+    }
+
+    /// An Issuer says what its health check came to.
+    fn wake_checked(&self, subject: &Subject) {
+        let issuer = self
+            .state()
+            .plan(subject)
+            .filter(|plan| plan.purpose == Purpose::HealthCheck)
+            .map(|plan| plan.issuer.clone());
+        if let (Subject::Certificate(_), Some(issuer)) = (subject, issuer) {
+            let now = self.clock.now();
+            self.queue().add(Subject::Identity(issuer), now);
+            self.wake.notify_one();
+        }
     }
 
     /// Tells people of something that happened.

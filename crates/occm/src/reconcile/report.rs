@@ -12,6 +12,7 @@ use crate::model::field::shown;
 use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
 use crate::model::object::OWNER_ANNOTATION;
 use crate::model::reason::Reason;
+use crate::reconcile::health;
 use crate::reconcile::outputs::{IN_SYNC, OutputMemory, OutputState, OutputView};
 use crate::reconcile::state::State;
 use crate::reconcile::world::{IssuedFacts, IssuerView, Wish, World, lives_too_short, renewal_time};
@@ -506,10 +507,26 @@ fn issuer(
         .is_none()
         .then_some(entry.last_contact)
         .flatten();
+    let health = health::verdict(state, subject.key());
     let status = state.with_world(subject, now, offset, |world| {
         let mut status = before.clone();
         status.last_contact = status.last_contact.or(first_contact);
         status.polled_inputs = polled;
+        match &health {
+            None => status.conditions.retain(|c| c.kind != health::CONDITION),
+            Some(health) => {
+                status.last_contact = status.last_contact.max(health.issued_at);
+                set_condition(
+                    &mut status.conditions,
+                    health::CONDITION,
+                    health.status,
+                    health.reason,
+                    health.message.clone(),
+                    generation,
+                    now,
+                );
+            }
+        }
         if !reachable {
             let message = "the CA could not be reached or did not answer".to_owned();
             set_condition(

@@ -11,7 +11,7 @@ use cmp::Credentials;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift};
+use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift, Purpose};
 use crate::model::issuer::Issuer;
 use crate::model::object::{FINALIZER, ObjectKey};
 use crate::model::plan::issuer::IdentityPlan;
@@ -226,16 +226,26 @@ impl State {
         }
     }
 
+    /// The Certificates that name this Issuer.
+    pub(super) fn entries_of<'a>(
+        &'a self,
+        issuer: &ObjectKey,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a CertificateEntry)> + use<'a> {
+        let names = self.by_issuer.get(issuer).into_iter().flatten();
+        names.filter_map(|key| self.certificates.get_key_value(key))
+    }
+
     fn certificates_of(&self, issuer: &ObjectKey) -> impl Iterator<Item = Subject> + use<> {
         let names = self.by_issuer.get(issuer).cloned().unwrap_or_default();
         names.into_iter().map(Subject::Certificate)
     }
 
     fn apply_certificate(&mut self, key: ObjectKey, seen: Option<Seen<Certificate>>) -> BTreeSet<Subject> {
-        let woken = BTreeSet::from([Subject::Certificate(key.clone())]);
+        let mut woken = BTreeSet::from([Subject::Certificate(key.clone())]);
         let Some(seen) = seen else {
             if let Some(entry) = self.certificates.remove(&key) {
                 self.unlink_certificate(&key, &entry);
+                woken.extend(checked_issuer(&entry));
                 for secret in &entry.named {
                     self.outputs.remove(&(key.clone(), secret.clone()));
                 }
@@ -251,6 +261,7 @@ impl State {
         let before = self.certificates.remove(&key);
         if let Some(entry) = &before {
             self.unlink_certificate(&key, entry);
+            woken.extend(checked_issuer(entry));
         }
         let plan = match &seen {
             Seen::Object(object) => CertificatePlan::check(key.clone(), &object.spec, &self.home)
@@ -498,6 +509,12 @@ impl State {
     }
 }
 
+/// The Issuer that reports what this Certificate comes to, if it is a health check.
+fn checked_issuer(entry: &CertificateEntry) -> Option<Subject> {
+    let plan = entry.plan.as_ref().ok()?;
+    (plan.purpose == Purpose::HealthCheck).then(|| Subject::Identity(plan.issuer.clone()))
+}
+
 fn remove_from(map: &mut HashMap<ObjectKey, BTreeSet<ObjectKey>>, key: &ObjectKey, member: &ObjectKey) {
     if let Some(members) = map.get_mut(key) {
         members.remove(member);
@@ -543,7 +560,7 @@ fn identity_plan(issuer: &ObjectKey, wish: &IdentityPlan) -> CertificatePlan {
         on_drift: OnDrift::Restore,
         on_delete: OnDelete::Keep,
         existing: Existing::Refuse,
-        purpose: crate::model::certificate::Purpose::EndEntity,
+        purpose: Purpose::EndEntity,
         keep_copy: true,
     }
 }

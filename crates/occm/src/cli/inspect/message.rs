@@ -1,59 +1,74 @@
 //! Text about a CMP message: its header, its body's kind, what the peer said.
 
-use std::fmt::Write;
-
 use cmp::asn1::{GeneralName, PkiBody, PkiStatusInfo};
 use cmp::{Limits, Message, PeerStatus};
+use pki::Certificate;
 use pki::digest::hex;
+
+/// What is to be said about a CMP message, and the certificates beside it; `None` if the bytes are no message.
+pub(super) fn facts(bytes: &[u8]) -> Option<(Vec<(&'static str, String)>, Vec<Certificate>)> {
+    let message = Message::decode(bytes, &Limits::default()).ok()?;
+    let header = &message.header;
+    let mut facts = vec![
+        ("pvno", header.pvno.to_string()),
+        ("body", message.body.name().to_owned()),
+        ("sender", name(&header.sender)),
+        ("recipient", name(&header.recipient)),
+    ];
+    let time = header.message_time.as_ref().map(|time| match time.timestamp() {
+        Some(time) => time.to_string(),
+        None => "not a UTC time".to_owned(),
+    });
+    let protection = if message.has_protection() {
+        "yes, not verified here"
+    } else {
+        "none"
+    };
+    let hex_of = |bytes: Option<&[u8]>| bytes.map(hex);
+    let optional = [
+        ("messageTime", time),
+        ("protection", Some(protection.to_owned())),
+        (
+            "senderKID",
+            header
+                .sender_kid
+                .as_ref()
+                .map(|kid| cmp::error::escape(kid.as_bytes())),
+        ),
+        ("transactionID", hex_of(message.transaction_id())),
+        (
+            "senderNonce",
+            hex_of(header.sender_nonce.as_ref().map(|nonce| nonce.as_bytes())),
+        ),
+        (
+            "recipNonce",
+            hex_of(header.recip_nonce.as_ref().map(|nonce| nonce.as_bytes())),
+        ),
+        ("extraCerts", Some(message.extra_certs_der().len().to_string())),
+    ];
+    facts.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    for status in statuses(&message.body) {
+        facts.push(("status", PeerStatus::new(status, None).to_string()));
+    }
+    Some((facts, message.extra_certs()))
+}
 
 /// Text for people about a CMP message; `None` if the bytes are none.
 pub(super) fn describe(bytes: &[u8]) -> Option<String> {
-    let message = Message::decode(bytes, &Limits::default()).ok()?;
-    let header = &message.header;
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "  {name:<16}{value}");
-    };
-    line("pvno", header.pvno.to_string());
-    line("body", message.body.name().to_owned());
-    line("sender", name(&header.sender));
-    line("recipient", name(&header.recipient));
-    if let Some(time) = &header.message_time {
-        line("messageTime", format!("{time:?}"));
-    }
-    line(
-        "protection",
-        if message.has_protection() {
-            "yes, not verified here"
-        } else {
-            "none"
-        }
-        .to_owned(),
-    );
-    if let Some(kid) = &header.sender_kid {
-        line("senderKID", cmp::error::escape(kid.as_bytes()));
-    }
-    if let Some(id) = message.transaction_id() {
-        line("transactionID", hex(id));
-    }
-    if let Some(nonce) = &header.sender_nonce {
-        line("senderNonce", hex(nonce.as_bytes()));
-    }
-    if let Some(nonce) = &header.recip_nonce {
-        line("recipNonce", hex(nonce.as_bytes()));
-    }
-    line("extraCerts", message.extra_certs_der().len().to_string());
-    for status in statuses(&message.body) {
-        line("status", PeerStatus::new(status, None).to_string());
-    }
-    let certificates: String = message
-        .extra_certs()
+    let (facts, certificates) = facts(bytes)?;
+    let lines: String = facts
         .iter()
-        .map(pki::inspect::certificate)
-        .collect::<Vec<_>>()
-        .join("\n");
-    Some(format!("CMP message (RFC 9810)\n{text}{certificates}"))
+        .map(|(name, value)| format!("  {name:<16}{value}\n"))
+        .collect();
+    let certificates: Vec<String> = certificates.iter().map(pki::inspect::certificate).collect();
+    Some(format!(
+        "CMP message (RFC 9810)\n{lines}{}",
+        certificates.join("\n")
+    ))
 }
 
 fn name(name: &GeneralName) -> String {
