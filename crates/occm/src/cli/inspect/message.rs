@@ -5,8 +5,11 @@ use cmp::{Limits, Message, PeerStatus};
 use pki::Certificate;
 use pki::digest::hex;
 
+/// Names and values, in the order in which they are shown.
+pub(super) type Facts = Vec<(&'static str, String)>;
+
 /// What is to be said about a CMP message, and the certificates beside it; `None` if the bytes are no message.
-pub(super) fn facts(bytes: &[u8]) -> Option<(Vec<(&'static str, String)>, Vec<Certificate>)> {
+pub(super) fn facts(bytes: &[u8]) -> Option<(Facts, Vec<Certificate>)> {
     let message = Message::decode(bytes, &Limits::default()).ok()?;
     let header = &message.header;
     let mut facts = vec![
