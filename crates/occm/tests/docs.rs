@@ -33,7 +33,7 @@ const PAGES: [&str; 5] = [
 const GO_ON: [&str; 2] = ["occm serve --store", "occm status --store DIR --watch"];
 const SERVE: &str = "occm serve --store DIR";
 /// A block with one of these needs a cluster.
-const OF_A_CLUSTER: [&str; 2] = ["kubectl", "--namespaces"];
+const OF_A_CLUSTER: [&str; 3] = ["helm ", "kubectl", "--namespaces"];
 
 /// A fenced block.
 struct Block {
