@@ -215,9 +215,9 @@ fn a_file_that_somebody_else_owns() {
     std::fs::remove_dir(&folder).unwrap();
     host.wait_ready_file("Certificate", "web");
     // Given away later: it cannot be put back, and says why.
+    host.kill();
     std::fs::write(host.output("web-tls", "tls.crt"), "spoilt").unwrap();
     std::os::unix::fs::chown(&folder, Some(12345), None).unwrap();
-    host.kill();
     host.start();
     insta::assert_snapshot!(
         "an_output_that_was_given_away",

@@ -556,6 +556,8 @@ fn in_words(expected: &str) -> &str {
         "mapping start" | "mapping end" | "a map" | "mapping" => "fields, as in {name: value}",
         "string scalar" | "a string" | "string" | "scalar" => "a text",
         "boolean" | "a boolean" | "bool" => "true or false",
+        "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more",
+        "i32" | "i64" | "integer" => "a whole number",
         other => other,
     }
 }

@@ -72,12 +72,12 @@ async fn an_unknown_field_at_the_top_is_named_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_type_a_wrong_value_and_a_missing_field_are_named() {
     for (line, path, allowed) in [
-        ("  dnsNames: one.example\n", "spec.dnsNames", "sequence"),
+        ("  dnsNames: one.example\n", "spec.dnsNames", "a list such as"),
         ("  onDrift: Whatever\n", "spec.onDrift", "Restore"),
         (
             "  renewBeforePercentage: many\n",
             "spec.renewBeforePercentage",
-            "u32",
+            "a whole number",
         ),
         (
             "  privateKey: {algorithm: DSA}\n",
