@@ -126,7 +126,9 @@ impl Rules {
                 && list.is_none()
             {
                 name.clone_into(&mut section);
-            } else if let Some((key, rest)) = line.split_once(" = [") {
+            } else if let Some((key, rest)) = line.split_once(" = [")
+                && list.is_none()
+            {
                 let name = format!("{section}.{key}");
                 lists.entry(name.clone()).or_default().extend(quoted(rest));
                 list = (!rest.ends_with(']')).then_some(name);
