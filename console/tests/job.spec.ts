@@ -107,7 +107,7 @@ async function makeCertificate(page: Page) {
   await expect(page.getByText('[1]', { exact: true })).toBeVisible();
   await field(page, 'DNS names').fill('nrf.5gc.example\n*.nrf.5gc.example');
   await next(page);
-  await field(page, 'Life').fill('90d');
+  await field(page, 'Life').fill('80d');
   await field(page, 'Renew before its end').fill('30d');
   await next(page);
   await field(page, 'Secret').fill(NAME);
@@ -144,7 +144,7 @@ async function recreate(page: Page) {
 
 async function migrate(page: Page, ca: Ca, place: Place) {
   await page.getByRole('link', { name: 'Issuers', exact: true }).click();
-  await page.getByRole('link', { name: 'New Issuer' }).click();
+  await page.getByRole('link', { name: 'New Issuer' }).first().click();
   await page.getByRole('button', { name: 'YAML', exact: true }).click();
   const other = issuer('new-ca', ca) as unknown as { metadata: object; spec: { authentication: { initial: object }; trust: object } };
   other.metadata = { name: 'new-ca', namespace: place.namespace };
@@ -154,15 +154,14 @@ async function migrate(page: Page, ca: Ca, place: Place) {
   await page.getByRole('button', { name: 'Create', exact: true }).click();
   await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
 
-  await page.getByRole('link', { name: 'Migration' }).click();
-  await page.getByRole('tab', { name: 'Another Issuer' }).click();
-  await choice(page, 'All certificates of').selectOption(`${place.namespace}/lab-ca`);
-  await choice(page, 'To the Issuer').selectOption(`${place.namespace}/new-ca`);
-  await page.getByRole('button', { name: 'Dry run' }).click();
-  await expect(page.getByRole('grid', { name: 'Results' }).getByText('Would change')).toBeVisible();
-  await page.getByRole('button', { name: 'Migrate 1' }).click();
-  await expect(page.getByRole('grid', { name: 'Results' }).getByText('Changed')).toBeVisible();
-  await page.getByRole('grid', { name: 'Results' }).getByRole('link', { name: `${place.namespace}/${NAME}` }).click();
+  await page.getByRole('link', { name: 'Certificates', exact: true }).click();
+  await page.getByRole('link', { name: NAME, exact: true }).click();
+  await page.getByRole('button', { name: 'Edit', exact: true }).click();
+  await next(page);
+  await choice(page, 'Issuer').selectOption(`${place.namespace}/new-ca`);
+  for (let step = 0; step < 4; step++) await next(page);
+  await expect(page.getByText('Dry run: the server takes this Certificate')).toBeVisible();
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
   await expect(page.getByRole('link', { name: `${place.namespace}/new-ca` })).toBeVisible();
   await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
 }
