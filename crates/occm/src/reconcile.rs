@@ -11,6 +11,7 @@ pub mod pace;
 pub mod queue;
 pub mod schedule;
 pub mod snapshot;
+pub mod spent;
 pub mod state;
 pub mod world;
 

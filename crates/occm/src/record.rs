@@ -437,16 +437,24 @@ impl Record {
 impl Ledger {
     /// Forgets what is older than a day or lies in the future.
     pub fn prune(&mut self, now: Timestamp) {
-        let day_ago = now - SignedDuration::from_hours(24);
-        self.transactions.retain(|at| *at > day_ago && *at <= now);
+        self.transactions = in_last_day(&self.transactions, now).collect();
     }
 
     /// Transactions within the last day; stamps from the future are ignored.
     pub fn transactions_in_last_day(&self, now: Timestamp) -> usize {
-        let day_ago = now - SignedDuration::from_hours(24);
-        self.transactions
-            .iter()
-            .filter(|at| **at > day_ago && **at <= now)
-            .count()
+        in_last_day(&self.transactions, now).count()
     }
+}
+
+/// How long a transaction counts: a day from its last byte on. Its stamp is older than that by up to the longest time in
+/// which a request is sent again (`resendWindow`), and by what the last try takes.
+pub const LAST_DAY: SignedDuration = SignedDuration::from_mins(24 * 60 + 31);
+
+/// Those of some times that still count; what lies in the future does not.
+pub fn in_last_day(times: &[Timestamp], now: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let day_ago = now - LAST_DAY;
+    times
+        .iter()
+        .copied()
+        .filter(move |at| *at > day_ago && *at <= now)
 }

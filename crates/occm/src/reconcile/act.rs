@@ -374,14 +374,14 @@ impl Manager {
             match self.load(subject, &mut work).await {
                 Ok((version, record)) => (Some(*version), record.clone()),
                 // Unreadable: what the output carries is better than nothing.
-                Err(StoreError::Malformed(..)) => (
-                    self.state().records.get(subject).map(|r| r.version),
-                    Record::default(),
-                ),
+                Err(StoreError::Malformed(..)) => {
+                    let version = self.state().records.get(subject).map(|r| r.version);
+                    (version, self.fresh_record(subject))
+                }
                 Err(error) => return Err(error),
             }
         } else {
-            (None, Record::default())
+            (None, self.fresh_record(subject))
         };
         record.ledger.revision = record.ledger.revision.max(issued.revision);
         if let Some(open) = record.open.take()

@@ -15,7 +15,7 @@ use crate::reconcile::outputs::{OutputState, WriteKind};
 use crate::reconcile::world::{
     IssuedFacts, IssuerView, OpenFacts, RecordState, Wish, World, holds_back, renewal_time,
 };
-use crate::record::{OpenPurpose, Phase};
+use crate::record::{LAST_DAY, OpenPurpose, Phase, in_last_day};
 use crate::store::{Presence, Subject};
 
 /// One rule.
@@ -428,15 +428,13 @@ fn held_back(world: &World<'_>) -> Option<Decision> {
     {
         return blocked(Reason::ClockSkew, Some(world.now + SignedDuration::from_mins(1)));
     }
-    if let Some(record) = world.record {
-        if let Some(failure) = record.failure()
-            && holds_back(failure, world.attempt_hash, world.now)
-        {
-            return blocked(Reason::BackingOff, Some(failure.next));
-        }
-        if !over_budget_allowed(world) && budget_left(world) <= 0 {
-            return blocked(Reason::BudgetExhausted, budget_until(world));
-        }
+    if let Some(failure) = world.record.and_then(|record| record.failure())
+        && holds_back(failure, world.attempt_hash, world.now)
+    {
+        return blocked(Reason::BackingOff, Some(failure.next));
+    }
+    if !over_budget_allowed(world) && budget_left(world) <= 0 {
+        return blocked(Reason::BudgetExhausted, budget_until(world));
     }
     let closed = world.ready_issuer().and_then(|issuer| issuer.closed_until);
     match closed.filter(|until| *until > world.now) {
@@ -470,21 +468,19 @@ pub fn budget(subject: &Subject, current: Option<&IssuedFacts>, renew: Option<Re
 }
 
 fn budget_left(world: &World<'_>) -> i64 {
-    let used = world
-        .record
-        .map_or(0, |record| record.ledger.transactions_in_last_day(world.now));
+    let used = in_last_day(transactions(world), world.now).count();
     daily_budget(world) - i64::try_from(used).unwrap_or(i64::MAX)
 }
 
+/// What the record knows, or what is remembered while there is none.
+fn transactions<'w>(world: &World<'w>) -> &'w [Timestamp] {
+    let recorded = world.record.map(|record| record.ledger.transactions.as_slice());
+    recorded.unwrap_or(world.spent)
+}
+
 fn budget_until(world: &World<'_>) -> Option<Timestamp> {
-    let ledger = &world.record?.ledger;
-    let day_ago = world.now - SignedDuration::from_hours(24);
-    let oldest = ledger
-        .transactions
-        .iter()
-        .filter(|at| **at > day_ago && **at <= world.now)
-        .min()?;
-    Some(*oldest + SignedDuration::from_hours(24))
+    let oldest = in_last_day(transactions(world), world.now).min()?;
+    Some(oldest + LAST_DAY)
 }
 
 /// What would be issued now if nothing held it back.

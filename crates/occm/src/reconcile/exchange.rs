@@ -336,13 +336,13 @@ impl Manager {
     ) -> Result<(Option<Version>, Record), StoreError> {
         let known = self.state().records.get(subject).map(|facts| facts.version);
         let Some(known) = known else {
-            return Ok((None, Record::default()));
+            return Ok((None, self.fresh_record(subject)));
         };
         match self.load(subject, work).await {
             Ok((version, record)) => Ok((Some(*version), record.clone())),
-            Err(StoreError::NotFound(_)) => Ok((None, Record::default())),
+            Err(StoreError::NotFound(_)) => Ok((None, self.fresh_record(subject))),
             // Nobody can read it, and no good copy exists: a new one takes its place.
-            Err(StoreError::Malformed(..)) => Ok((Some(known), Record::default())),
+            Err(StoreError::Malformed(..)) => Ok((Some(known), self.fresh_record(subject))),
             Err(error) => Err(error),
         }
     }

@@ -455,12 +455,13 @@ impl Manager {
                 self.state().set_record(subject, None);
                 return Err(StoreError::NotFound(format!("record of {subject}")));
             };
-            let record = Record::from_bytes(seen.bytes.expose())
+            let mut record = Record::from_bytes(seen.bytes.expose())
                 .map_err(|error| StoreError::Malformed(format!("record of {subject}"), error.to_string()))?;
             if known.is_some_and(|known| seen.version < known) {
                 // Older than what we wrote or saw: nothing is decided on it.
                 return Err(StoreError::Conflict(format!("record of {subject}")));
             }
+            self.state().spent.merge(subject, &mut record.ledger.transactions);
             if Some(seen.version) != known {
                 self.state()
                     .set_record(subject, Some(RecordFacts::of(&record, seen.version)));
@@ -470,6 +471,13 @@ impl Manager {
         work.loaded
             .as_mut()
             .ok_or_else(|| StoreError::NotFound(format!("record of {subject}")))
+    }
+
+    /// A first record, or one in the place of one that is lost: what was spent stays spent.
+    pub(super) fn fresh_record(&self, subject: &Subject) -> Record {
+        let mut record = Record::default();
+        self.state().spent.merge(subject, &mut record.ledger.transactions);
+        record
     }
 
     /// Writes the record by compare-and-swap.
@@ -502,8 +510,9 @@ impl Manager {
                 if matches!(error, StoreError::Conflict(_) | StoreError::NotFound(_))
                     && let Ok(seen) = self.store.read_record(subject).await
                 {
-                    let facts = seen.map(|seen| RecordFacts::read(seen.bytes.expose(), seen.version));
-                    self.state().set_record(subject, facts);
+                    let mut state = self.state();
+                    let facts = seen.map(|seen| state.read_record(subject, &seen));
+                    state.set_record(subject, facts);
                 }
                 Err(error)
             }

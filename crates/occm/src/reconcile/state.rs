@@ -20,8 +20,11 @@ use crate::model::reason::Reason;
 use crate::reconcile::issuer::{Problem, ReadyToUse};
 use crate::reconcile::outputs::OutputMemory;
 use crate::reconcile::pace::Pace;
+use crate::reconcile::spent::Spent;
 use crate::reconcile::world::RecordFacts;
-use crate::store::{Change, ContentHash, InputFacts, Presence, SecretFacts, Seen, Status, Subject, Version};
+use crate::store::{
+    Change, ContentHash, InputFacts, Presence, RecordSeen, SecretFacts, Seen, Status, Subject, Version,
+};
 
 /// Everything the manager knows.
 #[derive(Default)]
@@ -44,6 +47,8 @@ pub struct State {
     pub absent: HashSet<ObjectKey>,
     /// Inputs that are polled, and how often.
     pub polled: BTreeMap<InputRef, std::time::Duration>,
+    /// What subjects have spent of their budgets.
+    pub spent: Spent,
     /// Who was called to take a turn at which Issuer's CA.
     pub called: HashMap<Subject, ObjectKey>,
     outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
@@ -344,11 +349,7 @@ impl State {
         woken
     }
 
-    fn apply_record(
-        &mut self,
-        subject: Subject,
-        seen: Option<crate::store::RecordSeen>,
-    ) -> BTreeSet<Subject> {
+    fn apply_record(&mut self, subject: Subject, seen: Option<RecordSeen>) -> BTreeSet<Subject> {
         let facts = match seen {
             Some(seen) => {
                 if self
@@ -358,7 +359,7 @@ impl State {
                 {
                     return BTreeSet::new();
                 }
-                Some(RecordFacts::read(seen.bytes.expose(), seen.version))
+                Some(self.read_record(&subject, &seen))
             }
             None => {
                 if !self.records.contains_key(&subject) {
@@ -368,6 +369,13 @@ impl State {
             }
         };
         self.set_record(&subject, facts)
+    }
+
+    /// The facts of a record that was read, which somebody may have changed: what was spent stays spent.
+    pub fn read_record(&mut self, subject: &Subject, seen: &RecordSeen) -> RecordFacts {
+        let mut facts = RecordFacts::read(seen.bytes.expose(), seen.version);
+        self.spent.merge(subject, &mut facts.ledger.transactions);
+        facts
     }
 
     /// Takes in what we wrote ourselves, or what the watch told of a record; says who wants a look.
@@ -384,6 +392,7 @@ impl State {
             .map(|c| c.fingerprint.clone());
         match facts {
             Some(facts) => {
+                self.spent.wrote(subject, &facts.ledger.transactions);
                 self.records.insert(subject.clone(), Arc::new(facts));
             }
             None => {

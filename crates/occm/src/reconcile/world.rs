@@ -42,6 +42,8 @@ pub struct World<'a> {
     pub attempt_hash: ContentHash,
     /// Whether another subject's open transaction names the previous key and chain of this one as its signer.
     pub previous_in_use: bool,
+    /// Times of transactions that count though no record knows them.
+    pub spent: &'a [Timestamp],
     /// The open transaction is left alone until then: its last message found no answer.
     pub pause: Option<(Reason, Timestamp)>,
 }

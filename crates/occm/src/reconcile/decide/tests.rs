@@ -37,6 +37,7 @@ struct Builder {
     offset: Option<SignedDuration>,
     attempt: ContentHash,
     pause: Option<(Reason, Timestamp)>,
+    spent: Vec<Timestamp>,
     signer: UpdateSigner,
 }
 
@@ -76,6 +77,7 @@ impl Builder {
             offset: None,
             attempt: ContentHash::of(b"now"),
             pause: None,
+            spent: Vec::new(),
             signer: UpdateSigner::Certificate,
         }
     }
@@ -162,6 +164,7 @@ impl Builder {
             clock_offset: self.offset,
             attempt_hash: self.attempt,
             previous_in_use: false,
+            spent: &self.spent,
             pause: self.pause,
         };
         f(&world)
@@ -448,7 +451,7 @@ fn six_transactions_a_day_are_the_floor_of_the_budget() {
     world.record().ledger.transactions = stamps(5);
     assert_eq!(world.decide(), issue(Reason::RenewalDue, How::Update));
     world.record().ledger.transactions = stamps(6);
-    let until = at(64) - SignedDuration::from_hours(6) + SignedDuration::from_hours(24);
+    let until = at(64) - SignedDuration::from_hours(6) + LAST_DAY;
     assert_eq!(
         world.decide(),
         Decision::Blocked {
@@ -460,6 +463,19 @@ fn six_transactions_a_day_are_the_floor_of_the_budget() {
         .annotations
         .insert(OVER_BUDGET_ANNOTATION.to_owned(), "1".to_owned());
     assert_eq!(world.decide(), issue(Reason::RenewalDue, How::Update));
+}
+
+#[test]
+fn a_lost_record_gives_no_budget_back() {
+    let mut world = Builder::without_record();
+    world.spent = (0..5)
+        .map(|i| at(10) - SignedDuration::from_hours(i + 1))
+        .collect();
+    assert_eq!(world.decide(), issue(Reason::Missing, How::Enrol));
+    world.spent.push(at(10) - SignedDuration::from_hours(20));
+    let until = Some(at(10) - SignedDuration::from_hours(20) + LAST_DAY);
+    let reason = Reason::BudgetExhausted;
+    assert_eq!(world.decide(), Decision::Blocked { reason, until });
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Revocation: asked for without a record, since a second request does no harm.
+//! Revocation: the next attempt is recorded before the request leaves, so that a store that takes no answer makes no flood.
 
 use std::sync::Arc;
 
 use cmp::{CmpError, Context, Credentials, ErrorKind, Request, RevocationReason, Stage, Step};
+use jiff::SignedDuration;
 
 use crate::model::issuer::UpdateSigner;
 use crate::model::reason::Reason;
@@ -12,6 +13,9 @@ use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::schedule::next_attempt;
 use crate::record::{Record, ToRevoke};
 use crate::store::{Severity, StoreError, Subject, Version};
+
+/// When a revocation is asked for again if nothing could be recorded of its answer.
+const UNTIL_ANSWERED: SignedDuration = SignedDuration::from_mins(10);
 
 impl Manager {
     /// Asks the CA to revoke the first certificate of the list.
@@ -28,10 +32,12 @@ impl Manager {
             Err(wait) => return Ok(self.wait_for(wait)),
         };
         let (version, record) = self.load(subject, work).await?;
-        let (version, record) = (*version, record.clone());
+        let (version, mut record) = (*version, record.clone());
         let Some(target) = record.ledger.to_revoke.first().cloned() else {
             return Ok(Go::On);
         };
+        record.ledger.next_revocation = Some(self.clock.now() + UNTIL_ANSWERED);
+        let version = self.save(subject, work, record.clone(), Some(version)).await?;
         let outcome = self
             .ask_to_revoke(subject, (&turn, &ready), &record, &target)
             .await?;

@@ -141,6 +141,7 @@ impl State {
             clock_offset: larger(store_offset, ca_offset),
             attempt_hash,
             previous_in_use: self.previous_in_use(subject, record),
+            spent: self.spent.of(subject),
             pause: self
                 .memory
                 .get(subject)
