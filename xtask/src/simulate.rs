@@ -10,7 +10,8 @@ use crate::workspace::Workspace;
 /// Run the real rules through virtual time, on a store and CAs that fail at random, and judge the promises.
 ///
 /// Arguments are those of the simulation, for example `--seed 7 --certificates 20 --days 365`; `-- --help` lists them. A
-/// violation prints its seed, which replays it.
+/// violation prints its shortest story and the command that replays it; it fails, and so does a run in which a fault never
+/// came or a promise was never at stake.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Arguments for the simulation.
@@ -26,7 +27,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .args([
             "run",
             "--quiet",
-            "--release",
+            "--profile",
+            "simulation",
             "--package",
             "occm",
             "--no-default-features",

@@ -13,6 +13,7 @@
 pub mod faults;
 pub mod judges;
 pub mod plant;
+pub mod scenario;
 
 mod ca;
 mod clockwork;

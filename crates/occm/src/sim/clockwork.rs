@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
@@ -79,19 +79,27 @@ struct Inner {
 }
 
 /// The time and what is going to happen.
-pub(crate) struct Clockwork(Mutex<Inner>);
+pub(crate) struct Clockwork {
+    inner: Mutex<Inner>,
+    /// Told of everything new.
+    new: Condvar,
+}
 
 impl Clockwork {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(Inner {
+        let inner = Mutex::new(Inner {
             now,
             sequence: 0,
             queue: BTreeMap::new(),
-        }))
+        });
+        Self {
+            inner,
+            new: Condvar::new(),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -105,6 +113,7 @@ impl Clockwork {
         let sequence = inner.sequence;
         inner.sequence += 1;
         inner.queue.insert((at, sequence), happening);
+        self.new.notify_all();
     }
 
     /// Runs a step after `delay`.
@@ -121,6 +130,17 @@ impl Clockwork {
     pub(crate) fn advance(&self, to: Timestamp) {
         let mut inner = self.inner();
         inner.now = inner.now.max(to);
+    }
+
+    /// Waits until something is going to happen.
+    #[cfg(test)]
+    pub(crate) fn wait(&self) -> Timestamp {
+        let waited = self.new.wait_while(self.inner(), |inner| inner.queue.is_empty());
+        let inner = waited.unwrap_or_else(PoisonError::into_inner);
+        inner
+            .queue
+            .first_key_value()
+            .map_or(inner.now, |((at, _), _)| *at)
     }
 
     /// The next thing that is due now.

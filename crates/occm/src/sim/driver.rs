@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 use crate::reconcile::decide::Rule;
 use crate::reconcile::issuer::MakeEngine;
-use crate::reconcile::manager::{Fence, Manager, Parts, Settings};
+use crate::reconcile::manager::{Fence, Manager, Observer, Parts, Settings};
 use crate::sim::ca::SimTransport;
 use crate::sim::clockwork::{Drive, Happening};
 use crate::sim::faults::{Coming, Fault};
@@ -91,6 +91,8 @@ pub(crate) struct Driver {
     processes: Vec<Process>,
     waits: BTreeMap<Fault, Random>,
     end: Timestamp,
+    /// Who else hears of decisions.
+    listener: Option<Arc<dyn Observer>>,
 }
 
 impl Running {
@@ -179,6 +181,7 @@ impl Driver {
             processes: (0..processes).map(|_| Process::default()).collect(),
             waits,
             end,
+            listener: None,
         }
     }
 
@@ -200,6 +203,28 @@ impl Driver {
         for process in 0..self.processes.len() {
             self.start(process);
         }
+    }
+
+    /// Somebody else hears of decisions from now on.
+    pub(crate) fn listen(&mut self, listener: Arc<dyn Observer>) {
+        self.listener = Some(listener);
+    }
+
+    /// All processes end and start again at once.
+    pub(crate) fn start_anew(&mut self) {
+        for number in 0..self.processes.len() {
+            self.stop(number, "stopped");
+            self.start(number);
+        }
+    }
+
+    /// Whether everything was looked at and nothing is due.
+    pub(crate) fn is_idle(&self) -> bool {
+        let mut running = self
+            .processes
+            .iter()
+            .filter_map(|process| process.running.as_ref());
+        running.all(|running| running.looks.is_empty() && running.manager.is_idle())
     }
 
     /// Lets the time go on.
@@ -429,10 +454,13 @@ impl Driver {
             make_engine: make_engine(&world, number),
             clock,
             fence,
-            observer: Arc::new(Tap {
-                world: Arc::clone(&world),
-                process: number,
-            }),
+            observer: match &self.listener {
+                Some(listener) => Arc::clone(listener),
+                None => Arc::new(Tap {
+                    world: Arc::clone(&world),
+                    process: number,
+                }),
+            },
             random,
         };
         Running {

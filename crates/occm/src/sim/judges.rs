@@ -225,17 +225,17 @@ impl<'a> Case<'a> {
         used
     }
 
-    /// Times in which nothing stood in the way of this subject.
+    /// Times in which nothing stood in the way of this subject, nor of any of these CAs.
     fn good_times(
         &self,
         subject: &Subject,
-        ca: usize,
+        cas: &BTreeSet<usize>,
         from: Timestamp,
         to: Timestamp,
     ) -> Vec<(Timestamp, Timestamp)> {
         let concerns = |trouble: &&Trouble| match &trouble.whose {
             Whose::Everybody => true,
-            Whose::Ca(whose) => *whose == ca,
+            Whose::Ca(whose) => cas.contains(whose),
             Whose::Subject(whose) => whose == subject,
         };
         let mut bad: Vec<(Timestamp, Timestamp)> = self

@@ -1,9 +1,10 @@
 //! The scene: two CAs, two Issuers, and Certificates of every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use devca::{Config, DevCa};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::model::certificate::{Certificate, CertificateSpec};
@@ -16,7 +17,7 @@ use crate::sim::world::World;
 use crate::store::Subject;
 
 /// occm's own namespace in the simulation.
-pub(crate) const HOME: &str = "occm";
+pub const HOME: &str = "occm";
 /// Names of the Issuers; the first has a CMP identity, the second has none.
 pub(crate) const ISSUERS: [&str; 2] = ["ca-a", "ca-b"];
 const MAC_SECRET: &str = "a shared secret of the simulation";
@@ -67,7 +68,7 @@ pub(crate) fn ca_of(issuer: &ObjectKey) -> usize {
 
 impl Scene {
     /// Puts everything in place; of the Certificates only those of `keep`, if it is given.
-    pub(crate) fn set(world: &World, kind: Kind, total: usize, keep: Option<&BTreeSet<usize>>) -> Self {
+    pub(crate) fn set(world: &Arc<World>, kind: Kind, total: usize, keep: Option<&BTreeSet<usize>>) -> Self {
         let rate = match kind {
             Kind::Mixed => Some(2),
             Kind::Fleet { rate } => Some(rate),
@@ -94,29 +95,15 @@ impl Scene {
     }
 
     /// Writes a wish, as people keep it, into the store.
-    pub(crate) fn put(&self, world: &World, key: &ObjectKey) {
+    pub(crate) fn put(&self, world: &Arc<World>, key: &ObjectKey) {
         let Some(spec) = self.wishes.get(key) else { return };
         self.put_as(world, key, spec);
     }
 
     /// Writes another wish into the store.
-    pub(crate) fn put_as(&self, world: &World, key: &ObjectKey, spec: &CertificateSpec) {
+    pub(crate) fn put_as(&self, world: &Arc<World>, key: &ObjectKey, spec: &CertificateSpec) {
         let requests = self.requests.get(key).cloned().unwrap_or_default();
-        let plan = CertificatePlan::check(key.clone(), spec, HOME).ok();
-        let wish = plan.map(|plan| WishFacts::of(&plan, &requests));
-        note_wish(world, key, wish);
-        world.people.put_certificate(Certificate {
-            api_version: API_VERSION.to_owned(),
-            kind: "Certificate".to_owned(),
-            metadata: Metadata {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-                annotations: requests,
-                ..Metadata::default()
-            },
-            spec: spec.clone(),
-            status: None,
-        });
+        put(world, key.clone(), spec.clone(), requests);
     }
 
     /// Deletes a Certificate object.
@@ -124,6 +111,32 @@ impl Scene {
         note_wish(world, key, None);
         world.people.delete_certificate(key);
     }
+}
+
+/// Puts a wish in place; one that is still being deleted has to be gone first.
+fn put(world: &Arc<World>, key: ObjectKey, spec: CertificateSpec, requests: BTreeMap<String, String>) {
+    if world.people.is_going(&key) {
+        let (later, again) = (Arc::clone(world), SignedDuration::from_secs(20));
+        world
+            .clockwork
+            .run_after(again, move || put(&later, key, spec, requests));
+        return;
+    }
+    let plan = CertificatePlan::check(key.clone(), &spec, HOME).ok();
+    let wish = plan.map(|plan| WishFacts::of(&plan, &requests));
+    note_wish(world, &key, wish);
+    world.people.put_certificate(Certificate {
+        api_version: API_VERSION.to_owned(),
+        kind: "Certificate".to_owned(),
+        metadata: Metadata {
+            namespace: key.namespace,
+            name: key.name,
+            annotations: requests,
+            ..Metadata::default()
+        },
+        spec,
+        status: None,
+    });
 }
 
 fn note_wish(world: &World, key: &ObjectKey, wish: Option<WishFacts>) {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -402,7 +402,7 @@ struct Watch {
     inner: Option<BoxStream<'static, Change>>,
     coming: VecDeque<(Timestamp, Change)>,
     told: BTreeSet<Told>,
-    alarm: Option<Timestamp>,
+    alarm: Option<(Timestamp, Waker)>,
 }
 
 /// What a watch has told the existence of.
@@ -510,12 +510,14 @@ impl Watch {
     }
 
     fn wake_at(&mut self, at: Timestamp, context: &Context<'_>) {
-        if self.alarm != Some(at) {
-            self.alarm = Some(at);
-            let waker = context.waker().clone();
-            let wait = at.duration_since(self.world.now());
-            self.world.clockwork.run_after(wait, move || waker.wake());
+        let set = self.alarm.as_ref();
+        if set.is_some_and(|(time, waker)| *time == at && waker.will_wake(context.waker())) {
+            return;
         }
+        let waker = context.waker().clone();
+        self.alarm = Some((at, waker.clone()));
+        let wait = at.duration_since(self.world.now());
+        self.world.clockwork.run_after(wait, move || waker.wake());
     }
 }
 
@@ -561,3 +563,6 @@ impl Stream for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,7 @@ fn deadliness(step: &str) -> f64 {
         "write status" => 0.003,
         "write record" | "update Secret" | "send request" | "send poll" | "send revocation" => 0.01,
         "send certConf" => 0.03,
+        "delete record" => 0.5,
         _ => 0.05,
     }
 }

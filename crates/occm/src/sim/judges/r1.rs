@@ -1,5 +1,7 @@
 //! R1: no certificate ends if it could have been renewed.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::sim::history::{By, Copy, RecordNote};
@@ -16,8 +18,8 @@ impl<'a> Case<'a> {
                 let end = one.copy.not_after;
                 let due = latest_renewal(subject, one.copy, self.wish_at(subject, one.from)).max(one.from);
                 let newer = used.iter().skip(i + 1).find(|next| next.copy.not_after > end);
-                let ca = (self.evidence.ca_of)(&one.copy.issuer);
-                let good = self.good_times(subject, ca, due, end.min(self.evidence.end));
+                let cas = self.cas(subject, one.copy, due, end);
+                let good = self.good_times(subject, &cas, due, end.min(self.evidence.end));
                 let troubled = good.first() != Some(&(due, end)) && due < self.evidence.end;
                 if troubled && newer.is_some_and(|next| next.from > due) {
                     verdict.stake(Promise::R1);
@@ -45,6 +47,14 @@ impl<'a> Case<'a> {
                 }
             }
         }
+    }
+
+    /// The CA that a certificate came from, and those that its wish asked for since.
+    fn cas(&self, subject: &Subject, copy: &Copy, from: Timestamp, to: Timestamp) -> BTreeSet<usize> {
+        let wishes = self.wishes_between(subject, from, to);
+        let issuers = wishes.into_iter().flatten().map(|wish| &wish.issuer);
+        let all = issuers.chain([&copy.issuer]);
+        all.map(|issuer| (self.evidence.ca_of)(issuer)).collect()
     }
 
     /// Whether nobody else touched the record or the wish in that time, and the CMP identity was usable.
@@ -89,6 +99,10 @@ impl<'a> Case<'a> {
 fn budget_left(begun: &[Timestamp], copy: &Copy, from: Timestamp, to: Timestamp) -> bool {
     let interval = (life(copy) / 3 * 2).as_secs().max(1);
     let allowed = usize::try_from((86_400 / interval * 3).max(6)).unwrap_or(6);
-    let used = begun.iter().filter(|at| **at > from - DAY && **at < to).count();
+    // A transaction counts a little longer than a day: its request may be sent again.
+    let used = begun
+        .iter()
+        .filter(|at| **at > from - DAY - HOUR && **at < to)
+        .count();
     used < allowed
 }

@@ -1,13 +1,10 @@
 //! R2: at most N transactions in any 24 hours.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::sim::history::By;
 use crate::sim::judges::{Case, DAY, Promise, Used, Verdict, age_at_renewal};
 use crate::store::Subject;
-
-/// What lies between the stamp of a transaction and its first byte.
-const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl<'a> Case<'a> {
     // R2: at most N transactions in any 24 hours.
@@ -19,7 +16,7 @@ impl<'a> Case<'a> {
                 let within = times
                     .iter()
                     .skip(i)
-                    .take_while(|at| at.duration_since(*first) < DAY - MARGIN);
+                    .take_while(|at| at.duration_since(*first) < DAY);
                 let Some(last) = within.clone().last().copied() else {
                     continue;
                 };
@@ -49,13 +46,14 @@ impl<'a> Case<'a> {
         usize::try_from(renewals.saturating_mul(3)).unwrap_or(6).max(6)
     }
 
-    /// Whether somebody else wrote or deleted the record, which is where the budget is kept, or the clock was wrong.
+    /// Whether somebody else wrote or deleted the record and a process started with that one, or the clock was wrong.
     fn budget_was_taken_away(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> bool {
-        let within = |at: Timestamp| at >= from && at <= to;
-        let record = self
+        let touched = self
             .notes(subject)
             .iter()
-            .any(|note| note.by == By::People && within(note.at));
+            .find(|note| note.by == By::People && note.at >= from && note.at <= to);
+        let mut tenures = self.history.tenures.iter();
+        let record = touched.is_some_and(|note| tenures.any(|t| t.from >= note.at && t.from <= to));
         let clock = self
             .history
             .troubles

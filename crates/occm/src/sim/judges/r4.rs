@@ -1,5 +1,7 @@
 //! R4: a touched output comes back, whatever the CA does.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::object::ObjectKey;
@@ -98,8 +100,7 @@ impl<'a> Case<'a> {
         after: &[OutputNote],
     ) -> bool {
         let again = after.iter().any(|next| next.at <= to && next.by == By::People);
-        let nobodys_ca = usize::MAX;
-        let calm = self.good_times(subject, nobodys_ca, from, to).first() == Some(&(from, to));
+        let calm = self.good_times(subject, &BTreeSet::new(), from, to).first() == Some(&(from, to));
         let record = self
             .notes(subject)
             .iter()

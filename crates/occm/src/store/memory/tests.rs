@@ -2,7 +2,7 @@ use crate::model::field::FieldErrors;
 use crate::store::memory::*;
 use crate::store::suite::{self, Bench, Data};
 
-struct Person(World);
+pub(crate) struct Person(pub(crate) World);
 
 fn owned(data: Data<'_>) -> Vec<(String, pki::Secret)> {
     data.iter()

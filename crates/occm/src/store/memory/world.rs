@@ -70,6 +70,14 @@ impl World {
         state.tell_certificate(&key);
     }
 
+    /// Whether a Certificate is being deleted and still there.
+    pub fn is_going(&self, key: &ObjectKey) -> bool {
+        match self.state().certificates.get(key) {
+            Some(Seen::Object(object)) => object.metadata.deletion_timestamp.is_some(),
+            Some(Seen::Broken(_)) | None => false,
+        }
+    }
+
     /// Makes an object unreadable.
     pub fn break_object(&self, kind: Kind, key: &ObjectKey, errors: FieldErrors) {
         let mut state = self.state();
