@@ -8,6 +8,7 @@ import { Editor, type Step } from '../shared/editor';
 import { ChoicesField, LinesField, SelectField, TextField, useForm, type Option } from '../shared/form';
 import { getAt, type Tree } from '../shared/tree';
 import { namespacesFor, useMe } from '../shared/session';
+import { Screen } from '../shared/screen';
 import { Answered, NoPermission } from '../shared/states';
 import { wish } from './certificate';
 
@@ -30,7 +31,11 @@ function New() {
     }),
     [namespaces[0], issuer],
   );
-  if (namespaces.length === 0) return <NoPermission what="this: making Certificates" />;
+  if (namespaces.length === 0) return (
+      <Screen title="New Certificate">
+        <NoPermission what="this: making Certificates" />
+      </Screen>
+    );
   return <Editor kind="certificates" word="Certificate" start={start} steps={steps(true)} />;
 }
 

@@ -9,6 +9,7 @@ import { Editor, type Step } from '../shared/editor';
 import { LinesField, SelectField, TextField, useForm, type Option } from '../shared/form';
 import { getAt, type Tree } from '../shared/tree';
 import { namespacesFor, useMe } from '../shared/session';
+import { Screen } from '../shared/screen';
 import { Answered, NoPermission } from '../shared/states';
 import { wish } from './certificate';
 
@@ -50,7 +51,11 @@ function New() {
     }),
     [namespaces[0]],
   );
-  if (namespaces.length === 0) return <NoPermission what="this: making Issuers" />;
+  if (namespaces.length === 0) return (
+      <Screen title="New Issuer">
+        <NoPermission what="this: making Issuers" />
+      </Screen>
+    );
   return <Editor kind="issuers" word="Issuer" start={start} steps={steps(true, inputs)} before={() => write(inputs)} />;
 }
 

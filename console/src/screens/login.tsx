@@ -40,6 +40,16 @@ export function Login({ session }: { session: Session }) {
     void logIn({ token });
   });
   const both = login.local && login.token;
+  const form = (
+    <Form onSubmit={submit} key={way}>
+      {way === 'local' && login.local ? <LocalFields /> : <TokenField />}
+      <ActionGroup>
+        <Button type="submit" isBlock isLoading={busy} isDisabled={busy}>
+          Log in
+        </Button>
+      </ActionGroup>
+    </Form>
+  );
   return (
     <main className="occm-login">
       <div className="occm-login__box">
@@ -61,22 +71,18 @@ export function Login({ session }: { session: Session }) {
           </Button>
         )}
         {login.oidc && (login.local || login.token) && <Divider />}
-        {both && (
-          <Tabs activeKey={way} onSelect={(_, key) => setWay(key)} aria-label="Ways to log in" isFilled>
-            <Tab eventKey="local" title={<TabTitleText>User and password</TabTitleText>} />
-            <Tab eventKey="token" title={<TabTitleText>Token</TabTitleText>} />
-          </Tabs>
-        )}
         <ProblemAlert error={error} title="Not logged in" />
-        {(login.local || login.token) && (
-          <Form onSubmit={submit} key={way}>
-            {way === 'local' && login.local ? <LocalFields /> : <TokenField />}
-            <ActionGroup>
-              <Button type="submit" isBlock isLoading={busy} isDisabled={busy}>
-                Log in
-              </Button>
-            </ActionGroup>
-          </Form>
+        {both ? (
+          <Tabs activeKey={way} onSelect={(_, key) => setWay(key)} aria-label="Ways to log in" isFilled>
+            <Tab eventKey="local" title={<TabTitleText>User and password</TabTitleText>}>
+              {way === 'local' && form}
+            </Tab>
+            <Tab eventKey="token" title={<TabTitleText>Token</TabTitleText>}>
+              {way === 'token' && form}
+            </Tab>
+          </Tabs>
+        ) : (
+          (login.local || login.token) && form
         )}
       </div>
     </main>

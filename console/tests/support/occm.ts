@@ -80,6 +80,9 @@ export type User = { name: string; roles: Record<string, 'View' | 'Edit' | 'Admi
 export const tokenOf = (user: string) => `token-of-${user}-${'0'.repeat(24)}`;
 export const passwordOf = (user: string) => `password of ${user}`;
 
+/** Objects in one file: files of a directory are bounded. */
+const PER_FILE = 500;
+
 /** `occm serve` on a directory that goes away with it. */
 export class Host {
   private constructor(
@@ -92,7 +95,10 @@ export class Host {
     const folder = mkdtempSync(join(tmpdir(), 'occm-console-'));
     const store = join(folder, 'store');
     mkdirSync(store, { mode: 0o700 });
-    writeFileSync(join(store, 'objects.yaml'), objects.map((object) => stringify(object)).join('---\n'), { mode: 0o600 });
+    for (let from = 0; from < objects.length; from += PER_FILE) {
+      const text = objects.slice(from, from + PER_FILE).map((object) => stringify(object)).join('---\n');
+      writeFileSync(join(store, `objects-${from}.yaml`), text, { mode: 0o600 });
+    }
     const file = join(folder, 'users.yaml');
     writeFileSync(file, stringify({ users: users.map(entry) }), { mode: 0o600 });
     const program = Program.start(OCCM, ['serve', '--store', store, '--listen', '127.0.0.1:0', '--users', file, '--requests-per-second', '1000', ...more]);
