@@ -16,6 +16,7 @@ mod activity;
 mod acts;
 mod assets;
 mod audit;
+mod bulk;
 mod caller;
 mod chain;
 mod changes;
@@ -28,6 +29,7 @@ mod list;
 mod local;
 mod looks;
 mod objects;
+pub(crate) mod oidc;
 pub(crate) mod openapi;
 mod problem;
 mod routes;
@@ -48,6 +50,7 @@ use jiff::Timestamp;
 use crate::api::access::Authority;
 use crate::api::audit::Audit;
 use crate::api::guard::Rates;
+use crate::api::oidc::Oidc;
 use crate::api::seal::Seal;
 use crate::api::view::View;
 use crate::client::{Objects, Scope};
@@ -67,6 +70,7 @@ pub(crate) struct Api {
     pub(crate) view: Arc<View>,
     pub(crate) authority: Authority,
     pub(crate) seal: Seal,
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) rates: Rates,
     pub(crate) audit: Audit,
     pub(crate) door: Door,
@@ -78,6 +82,7 @@ pub(crate) struct Api {
 
 /// What an [`Api`] is made of.
 pub(crate) struct Setup {
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) about: About,
     pub(crate) limits: Limits,
     pub(crate) authority: Authority,
@@ -102,6 +107,7 @@ impl Api {
             limits: setup.limits,
             authority: setup.authority,
             seal: setup.seal,
+            oidc: setup.oidc,
             door: setup.door,
             store: setup.store,
             make_engine: setup.make_engine,

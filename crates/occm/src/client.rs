@@ -20,6 +20,8 @@ pub mod input;
 #[cfg(feature = "kube")]
 pub mod kube;
 pub mod migrate;
+#[cfg(feature = "api")]
+pub mod remote;
 pub mod secret;
 
 use std::collections::BTreeMap;

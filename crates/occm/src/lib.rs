@@ -18,3 +18,5 @@ pub mod record;
 pub mod sim;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "api")]
+mod web;

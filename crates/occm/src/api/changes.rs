@@ -131,7 +131,7 @@ impl Reader {
                 }
                 // Too slow: the reader is told to read its lists again.
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
-                    return self.told("synced", 0, &Synced { complete: false });
+                    return self.told("synced", None, &Synced { complete: false });
                 }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             }
@@ -188,11 +188,12 @@ impl Reader {
         }
     }
 
-    fn told(&self, word: &str, sequence: u64, data: &impl Serialize) -> Option<Event> {
+    /// An event; what has no number is not gone on from.
+    fn told(&self, word: &str, sequence: impl Into<Option<u64>>, data: &impl Serialize) -> Option<Event> {
         let event = Event::default().event(word);
-        let event = match sequence {
-            0 => event,
-            sequence => event.id(format!("{}-{sequence}", self.api.view.name)),
+        let event = match sequence.into() {
+            None => event,
+            Some(sequence) => event.id(format!("{}-{sequence}", self.api.view.name)),
         };
         event.json_data(data).ok()
     }

@@ -185,7 +185,7 @@ fn responses(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     let mut all = Map::new();
     all.insert(status.to_string(), answer);
     let mut failures: Vec<&str> = ALWAYS.to_vec();
-    if operation.path.contains('{') || operation.body.is_some() {
+    if operation.path.contains('{') || operation.body.is_some() || *status == 303 {
         failures.push("404");
     }
     if operation.body.is_some() {

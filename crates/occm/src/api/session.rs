@@ -225,8 +225,8 @@ pub(crate) async fn show(
         login: Ways {
             local,
             token: true,
-            oidc: false,
-            oidc_name: None,
+            oidc: api.oidc.is_some(),
+            oidc_name: api.oidc.as_ref().map(|oidc| oidc.name().to_owned()),
         },
     }))
 }

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use crate::api::problem::{Code, Fault};
 use crate::api::routes::{Content, List, Operation, Route, WriteQuery, allowed};
 use crate::api::{
-    Api, activity, acts, assets, caller, chain, changes, contact, dto, guard, list, looks, objects, openapi,
-    secrets, session, system,
+    Api, activity, acts, assets, bulk, caller, chain, changes, contact, dto, guard, list, looks, objects,
+    oidc, openapi, secrets, session, system,
 };
 
 /// Where the API begins.
@@ -58,6 +58,16 @@ fn about() -> Vec<Route> {
             .public()
             .gives(204, Content::Empty)
             .by(session::log_out),
+        Operation::get("/oidc/login", "oidcLogin", "session", "Log in with OpenID Connect: goes to the provider")
+            .public()
+            .query::<oidc::LoginQuery>()
+            .gives(303, Content::Empty)
+            .by(oidc::login),
+        Operation::get("/oidc/callback", "oidcCallback", "session", "The way back from the provider")
+            .public()
+            .query::<oidc::CallbackQuery>()
+            .gives(303, Content::Empty)
+            .by(oidc::callback),
         Operation::get("/log-level", "logLevel", system, "What this replica logs")
             .answers::<system::LogLevel>(200)
             .by(system::log_level),
@@ -262,6 +272,28 @@ fn looks() -> Vec<Route> {
         .body::<secrets::Input>()
         .answers::<secrets::InputWritten>(200)
         .by(secrets::write_input),
+        Operation::post(
+            "/migrate",
+            "migrate",
+            c,
+            "Move Certificates to another Issuer, or try it",
+        )
+        .body::<bulk::Migration>()
+        .answers::<List<bulk::Moved>>(200)
+        .by(bulk::migrate),
+        Operation::get(
+            "/adopt/candidates",
+            "adoptCandidates",
+            c,
+            "Secrets of others that could be taken over",
+        )
+        .query::<bulk::CandidatesQuery>()
+        .answers::<List<bulk::CandidateRow>>(200)
+        .by(bulk::candidates),
+        Operation::post("/adopt", "adopt", c, "Take over Secrets of others, or try it")
+            .body::<bulk::Adoption>()
+            .answers::<List<bulk::Adopted>>(200)
+            .by(bulk::adopt),
         Operation::get("/activity", "activity", all, "What happened")
             .query::<activity::ActivityQuery>()
             .answers::<activity::Activity>(200)

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::oidc::{Oidc, OidcSettings};
 use crate::api::{About, Api, CookieSeal, Door, Limits, Local, Logins, Setup, server, tls, write_private};
 use crate::cli::guard;
 use crate::client::dir::DirObjects;
@@ -56,6 +57,8 @@ pub(crate) struct DoorArgs {
     /// Text that is shown before a login
     #[arg(long, env = "OCCM_LOGIN_BANNER", value_name = "FILE")]
     login_banner: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: OidcArgs,
     /// A session ends after so long without a request
     #[arg(
         long,
@@ -67,6 +70,97 @@ pub(crate) struct DoorArgs {
     /// Requests of one address in a second, over longer times
     #[arg(long, env = "OCCM_REQUESTS_PER_SECOND", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests_per_second: u32,
+}
+
+/// How people log in with an OpenID Connect provider; in Kubernetes only.
+#[derive(Args, Clone, Debug, Default)]
+struct OidcArgs {
+    /// Issuer identifier of an OpenID Connect provider: people may log in with it
+    #[arg(long, env = "OCCM_OIDC_ISSUER", value_name = "URL", requires_all = ["oidc_client_id", "external_url"])]
+    oidc_issuer: Option<String>,
+    /// Name of this client at the provider
+    #[arg(long, env = "OCCM_OIDC_CLIENT_ID", value_name = "ID")]
+    oidc_client_id: Option<String>,
+    /// Secret of this client at the provider; none for a public client
+    #[arg(long, env = "OCCM_OIDC_CLIENT_SECRET_FILE", value_name = "FILE")]
+    oidc_client_secret_file: Option<PathBuf>,
+    /// Name on the login button
+    #[arg(
+        long,
+        env = "OCCM_OIDC_NAME",
+        value_name = "TEXT",
+        default_value = "OpenID Connect"
+    )]
+    oidc_name: String,
+    /// CA certificates of the provider's server. Default: the operating system's
+    #[arg(long, env = "OCCM_OIDC_CA", value_name = "FILE")]
+    oidc_ca: Option<PathBuf>,
+    /// What is asked for
+    #[arg(
+        long,
+        env = "OCCM_OIDC_SCOPES",
+        value_delimiter = ',',
+        value_name = "SCOPES",
+        default_value = "openid"
+    )]
+    oidc_scopes: Vec<String>,
+    /// Claim of the ID token that names the user in RBAC
+    #[arg(
+        long,
+        env = "OCCM_OIDC_USER_CLAIM",
+        value_name = "CLAIM",
+        default_value = "sub"
+    )]
+    oidc_user_claim: String,
+    /// What stands before that name, so that it is nobody else's
+    #[arg(
+        long,
+        env = "OCCM_OIDC_USER_PREFIX",
+        value_name = "TEXT",
+        default_value = "oidc:"
+    )]
+    oidc_user_prefix: String,
+    /// Claim of the ID token that lists the user's groups
+    #[arg(
+        long,
+        env = "OCCM_OIDC_GROUPS_CLAIM",
+        value_name = "CLAIM",
+        default_value = "groups"
+    )]
+    oidc_groups_claim: String,
+    /// What stands before the name of each group
+    #[arg(
+        long,
+        env = "OCCM_OIDC_GROUPS_PREFIX",
+        value_name = "TEXT",
+        default_value = "oidc:"
+    )]
+    oidc_groups_prefix: String,
+    /// Address under which browsers reach this API, for the way back from the provider
+    #[arg(long, env = "OCCM_EXTERNAL_URL", value_name = "URL")]
+    external_url: Option<String>,
+}
+
+impl OidcArgs {
+    fn provider(&self) -> anyhow::Result<Option<Oidc>> {
+        let Some(issuer) = &self.oidc_issuer else {
+            return Ok(None);
+        };
+        let settings = OidcSettings {
+            issuer: issuer.clone(),
+            client_id: self.oidc_client_id.clone().unwrap_or_default(),
+            client_secret: self.oidc_client_secret_file.clone(),
+            name: self.oidc_name.clone(),
+            anchors: self.oidc_ca.clone(),
+            scopes: self.oidc_scopes.clone(),
+            user_claim: self.oidc_user_claim.clone(),
+            user_prefix: self.oidc_user_prefix.clone(),
+            groups_claim: self.oidc_groups_claim.clone(),
+            groups_prefix: self.oidc_groups_prefix.clone(),
+            external_url: self.external_url.clone().unwrap_or_default(),
+        };
+        Oidc::new(settings).map(Some)
+    }
 }
 
 /// What the rest of the process tells the API.
@@ -115,6 +209,10 @@ impl DoorArgs {
         let Some((listener, url)) = self.bind().await? else {
             return Ok(None);
         };
+        anyhow::ensure!(
+            self.oidc.oidc_issuer.is_none(),
+            "--oidc-issuer: OpenID Connect works in Kubernetes, where RBAC says what people may do; allowed: --users"
+        );
         let private = dir.join(".occm/api");
         let logins = match &self.users {
             Some(file) => Local::from_file(file)?,
@@ -188,6 +286,7 @@ impl DoorArgs {
         let idle = duration::parse(&self.idle_timeout)
             .map_err(|problem| anyhow::anyhow!("--idle-timeout {problem}; allowed: {}", duration::ALLOWED))?;
         Ok(Setup {
+            oidc: self.oidc.provider()?,
             about: About {
                 store: place.store,
                 home: place.home,

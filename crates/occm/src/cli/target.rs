@@ -25,7 +25,20 @@ pub(crate) struct TargetArgs {
     /// Context of the kubeconfig. Default: its current one
     #[arg(long, value_name = "NAME", conflicts_with = "store")]
     context: Option<String>,
-    /// Namespace. Default: that of the context; `default` with --store
+    /// REST API of a running occm, for example https://occm.lab.example, instead of --store and kubeconfig. Needs a token:
+    /// --token-file, or the environment variable OCCM_TOKEN
+    #[cfg(feature = "api")]
+    #[arg(long, env = "OCCM_SERVER", value_name = "URL", conflicts_with_all = ["store", "kubeconfig", "context"])]
+    server: Option<String>,
+    /// File with the token for --server
+    #[cfg(feature = "api")]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
+    /// CA certificates of the server of --server. Default: the operating system's
+    #[cfg(feature = "api")]
+    #[arg(long, env = "OCCM_SERVER_CA", value_name = "FILE", requires = "server")]
+    server_ca: Option<PathBuf>,
+    /// Namespace. Default: that of the context; `default` with --store and --server
     #[arg(long, short, env = "OCCM_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
 }
@@ -71,6 +84,10 @@ impl TargetArgs {
 
     /// Opens what the arguments say. Nothing is sent yet.
     pub(crate) async fn open(&self) -> anyhow::Result<Opened> {
+        #[cfg(feature = "api")]
+        if let Some(server) = &self.server {
+            return self.remote(server);
+        }
         match self.target().await? {
             Target::Directory(dir) => {
                 let objects = DirObjects::open(&dir).with_context(|| format!("--store {}", dir.display()))?;
@@ -90,6 +107,24 @@ impl TargetArgs {
                 })
             }
         }
+    }
+
+    #[cfg(feature = "api")]
+    fn remote(&self, server: &str) -> anyhow::Result<Opened> {
+        let token = match &self.token_file {
+            Some(file) => std::fs::read_to_string(file).with_context(|| format!("--token-file {}", file.display()))?,
+            None => std::env::var("OCCM_TOKEN").ok().context(
+                "--server: there is no token; allowed: --token-file FILE, or the environment variable OCCM_TOKEN",
+            )?,
+        };
+        let objects = crate::client::remote::RemoteObjects::new(server, &token, self.server_ca.as_deref())?;
+        Ok(Opened {
+            objects: Box::new(objects),
+            namespace: self
+                .namespace
+                .clone()
+                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+        })
     }
 
     async fn target(&self) -> anyhow::Result<Target> {

@@ -219,11 +219,9 @@ fn effect(certificate: &Certificate, issuer: &Issuer, to: &Destination<'_>) -> S
 
 /// Does what was planned. One failure stops none of the others.
 pub async fn run(objects: &dyn Objects, moves: &[Move], run: Run) -> Vec<Outcome> {
-    stream::iter(moves)
-        .map(|each| async move { carried_out(objects, each, run).await })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+    // A list, not a closure over references: a server needs to know that the future can be sent for every lifetime.
+    let each: Vec<_> = moves.iter().map(|each| carried_out(objects, each, run)).collect();
+    stream::iter(each).buffered(AT_ONCE).collect().await
 }
 
 async fn carried_out(objects: &dyn Objects, each: &Move, run: Run) -> Outcome {

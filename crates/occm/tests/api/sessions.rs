@@ -1,0 +1,240 @@
+//! Sessions of browsers: cookies, CSRF, their end, the ways to log in.
+
+use std::process::{Command, Stdio};
+
+use crate::rest::{Client, Served, certificate};
+use crate::support::{BIN, Host, wait_for};
+
+fn cookie(told: &crate::rest::Told) -> String {
+    let line = told
+        .header("set-cookie")
+        .unwrap_or_else(|| panic!("no cookie: {told:?}"));
+    line.split(';').next().unwrap().to_owned()
+}
+
+fn logged_in(served: &Served, body: &str) -> Client {
+    let told = served.nobody().post("/session", body).is(204);
+    served.nobody().with("Cookie", &cookie(&told))
+}
+
+fn printed_login(served: &Served) -> String {
+    let link = std::fs::read_to_string(served.host.path().join(".occm/api/login")).unwrap();
+    link.split("token=").nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_printed_login_is_good_once() {
+    let served = Served::start(Host::new(), &[]);
+    let token = printed_login(&served);
+    let body = format!(r#"{{"token":"{token}"}}"#);
+    let told = served.nobody().post("/session", &body).is(204);
+    let line = told.header("set-cookie").unwrap().to_owned();
+    for wanted in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="] {
+        assert!(line.contains(wanted), "{line}");
+    }
+    assert!(!line.contains(&token), "{line}");
+    assert_eq!(
+        served.nobody().post("/session", &body).is(401).code(),
+        "Unauthenticated"
+    );
+    let next = printed_login(&served);
+    assert_ne!(token, next);
+    served
+        .nobody()
+        .post("/session", &format!(r#"{{"token":"{next}"}}"#))
+        .is(204);
+    // It is no token for programs.
+    served.bearer(&printed_login(&served)).get("/overview").is(401);
+}
+
+#[test]
+fn a_browser_writes_only_with_the_token_of_its_session() {
+    let served = Served::start(Host::new(), &[]);
+    let browser = logged_in(&served, &format!(r#"{{"token":"{}"}}"#, served.token));
+    let session = browser.get("/session").is(200).json();
+    assert_eq!(
+        (session["user"].clone(), session["kind"].clone()),
+        ("admin".into(), "Local".into())
+    );
+    let text = certificate("default", "web").to_string();
+    for browser in [
+        browser.clone(),
+        browser.with("X-CSRF-Token", "wrong"),
+        browser.with("X-CSRF-Token", ""),
+    ] {
+        assert_eq!(browser.post("/certificates", &text).is(403).code(), "Forbidden");
+        browser.call("DELETE", "/session", "").is(403);
+    }
+    let browser = browser.with("X-CSRF-Token", session["csrfToken"].as_str().unwrap());
+    browser.post("/certificates", &text).is(201);
+    let told = browser.call("DELETE", "/session", "").is(204);
+    assert!(
+        told.header("set-cookie").unwrap().contains("Max-Age=0"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_changed_or_foreign_cookie_is_nobody() {
+    let served = Served::start(Host::new(), &[]);
+    let told = served
+        .nobody()
+        .post("/session", &format!(r#"{{"token":"{}"}}"#, served.token))
+        .is(204);
+    let cookie = cookie(&told);
+    served.nobody().with("Cookie", &cookie).get("/overview").is(200);
+    let (name, value) = cookie.split_once('=').unwrap();
+    let flipped: String = value.chars().rev().collect();
+    for value in [flipped.as_str(), "", "x", &value[..value.len() - 1]] {
+        served
+            .nobody()
+            .with("Cookie", &format!("{name}={value}"))
+            .get("/overview")
+            .is(401);
+    }
+    let other = Served::start(Host::new(), &[]);
+    other.nobody().with("Cookie", &cookie).get("/overview").is(401);
+}
+
+#[test]
+fn a_session_that_is_not_used_ends() {
+    let served = Served::start(
+        Host::new(),
+        &["OCCM_IDLE_TIMEOUT=2s", "OCCM_REQUESTS_PER_SECOND=1000"],
+    );
+    let browser = logged_in(&served, &format!(r#"{{"token":"{}"}}"#, served.token));
+    browser.get("/overview").is(200);
+    // The cookie stays the old one: what a use writes down is in the cookie of its answer, which is thrown away here.
+    wait_for("the end of the session", || {
+        (browser.get("/overview").status == 401).then_some(())
+    });
+    // One that is used goes on.
+    let mut cookie_now = cookie(
+        &served
+            .nobody()
+            .post("/session", &format!(r#"{{"token":"{}"}}"#, served.token))
+            .is(204),
+    );
+    let begun = std::time::Instant::now();
+    wait_for("twice the idle time", || {
+        let told = served
+            .nobody()
+            .with("Cookie", &cookie_now)
+            .get("/overview")
+            .is(200);
+        if told.header("set-cookie").is_some() {
+            cookie_now = cookie(&told);
+        }
+        (begun.elapsed().as_secs() >= 4).then_some(())
+    });
+}
+
+#[test]
+fn users_of_a_file_log_in_by_password_and_are_gone_with_their_line() {
+    let hash = {
+        let mut child = Command::new(BIN)
+            .arg("password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"correct horse\n").unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let host = Host::new();
+    let file = host.path().with_extension("people");
+    let text = format!(
+        "users:\n- {{name: anna, password: '{}', roles: {{'*': View}}}}\n",
+        hash.trim()
+    );
+    std::fs::write(&file, &text).unwrap();
+    let banner = host.path().with_extension("banner");
+    std::fs::write(&banner, "for authorised people only").unwrap();
+    let served = Served::start(
+        host,
+        &[
+            &format!("OCCM_USERS={}", file.display()),
+            &format!("OCCM_LOGIN_BANNER={}", banner.display()),
+        ],
+    );
+    let session = served.nobody().get("/session").is(200).json();
+    assert_eq!(session["kind"], "None");
+    assert_eq!(session["login"]["local"], true);
+    assert_eq!(session["banner"], "for authorised people only");
+    for body in [
+        r#"{"user":"anna","password":"wrong horse"}"#,
+        r#"{"user":"bert","password":"correct horse"}"#,
+        r#"{"token":"correct horse"}"#,
+    ] {
+        served.nobody().post("/session", body).is(401);
+    }
+    for body in [
+        r#"{}"#,
+        r#"{"user":"anna"}"#,
+        r#"{"user":"a","password":"b","token":"c"}"#,
+    ] {
+        served.nobody().post("/session", body).is(422);
+    }
+    let anna = logged_in(&served, r#"{"user":"anna","password":"correct horse"}"#);
+    assert_eq!(anna.get("/session").json()["user"], "anna");
+    std::fs::write(&file, text.replace("anna", "carl")).unwrap();
+    wait_for("anna is gone", || {
+        (anna.get("/overview").status == 401).then_some(())
+    });
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn the_log_has_a_line_for_each_write_and_login() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    api.post("/certificates", &certificate("default", "web").to_string())
+        .is(201);
+    let told = api
+        .post("/certificates", &certificate("default", "web").to_string())
+        .is(409);
+    served
+        .nobody()
+        .post("/session", r#"{"token":"wrong-token-planted"}"#)
+        .is(401);
+    let log = wait_for("audit lines", || {
+        let log = served.host.log_text();
+        (log.matches("audit=true").count() >= 3).then_some(log)
+    });
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("audit=true")).collect();
+    let made = lines
+        .iter()
+        .find(|line| line.contains("create") && line.contains("Ok"));
+    let made = made.unwrap_or_else(|| panic!("{lines:#?}"));
+    for part in ["admin", "Certificate default/web", "127.0.0.1", "Ok"] {
+        assert!(made.contains(part), "{made}");
+    }
+    let id = told.header("x-request-id").unwrap();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("Conflict") && line.contains(id)),
+        "{lines:#?}"
+    );
+    assert!(!log.contains("wrong-token-planted"));
+}
+
+#[test]
+fn a_log_level_holds_for_this_replica_and_a_time() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    let told = api
+        .call("PUT", "/log-level", r#"{"level":"warn","minutes":5}"#)
+        .is(200)
+        .json();
+    assert_eq!(told["level"], "warn");
+    assert!(told["until"].is_string() && told["replica"].is_string(), "{told}");
+    assert_eq!(api.get("/log-level").is(200).json(), told);
+    for body in [
+        r#"{"level":"loud=="}"#,
+        r#"{"level":"info","minutes":0}"#,
+        r#"{"level":"info","minutes":2000}"#,
+    ] {
+        api.call("PUT", "/log-level", body).is(422);
+    }
+}
