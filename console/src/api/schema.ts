@@ -21,6 +21,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take over Secrets of others, or try it */
+        post: operations["adopt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/adopt/candidates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Secrets of others that could be taken over */
+        get: operations["adoptCandidates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/calendar": {
         parameters: {
             query?: never;
@@ -362,6 +396,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/migrate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Move Certificates to another Issuer, or try it */
+        post: operations["migrate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The way back from the provider */
+        get: operations["oidcCallback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oidc/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Log in with OpenID Connect: goes to the provider */
+        get: operations["oidcLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -498,6 +583,53 @@ export interface components {
             /** @description Who did it; of an audit line. */
             who?: string | null;
         };
+        /** @description An Issuer. */
+        AdoptIssuer: {
+            /** @description Name. */
+            name: string;
+            /** @description Namespace. Default: that of each Secret. */
+            namespace?: string | null;
+        };
+        /** @description How it went with one Secret. */
+        Adopted: {
+            namespace: string;
+            /** @description The Certificate, as it was made or would be. */
+            object?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Why it failed. */
+            problem?: string | null;
+            /** @description In one word. */
+            result: components["schemas"]["AdoptedResult"];
+            /** @description Name of the Secret. */
+            secret: string;
+        };
+        /** @description A page of a list. */
+        AdoptedList: {
+            /** @description Where the next page begins; absent on the last one. */
+            continue?: string | null;
+            /** @description The items of this page. */
+            items: components["schemas"]["Adopted"][];
+            /**
+             * Format: uint
+             * @description How many there are on all pages.
+             */
+            total: number;
+        };
+        /** @description How it went, in one word. */
+        AdoptedResult: "WouldCreate" | "Created" | "Failed";
+        /** @description Which Secrets are taken over. */
+        Adoption: {
+            /**
+             * @description Whether it is only tried.
+             * @default false
+             */
+            dryRun: boolean;
+            /** @description Issuer that renews them later. */
+            issuerRef: components["schemas"]["AdoptIssuer"];
+            /** @description The Secrets. */
+            secrets: components["schemas"]["Name"][];
+        };
         /** @description How a request is made. */
         Asked: {
             /**
@@ -561,6 +693,53 @@ export interface components {
             continue?: string | null;
             /** @description The items of this page. */
             items: components["schemas"]["CaCertificate"][];
+            /**
+             * Format: uint
+             * @description How many there are on all pages.
+             */
+            total: number;
+        };
+        /** @description A Secret that could be taken over. */
+        CandidateRow: {
+            /** @description Algorithm of its key. */
+            algorithm: string;
+            /** @description Issuer of the certificate, RFC 4514. */
+            issuer: string;
+            /** @description Key in the data that the certificate lies under. */
+            key?: string | null;
+            /** @description Whether the private key is there and belongs to the certificate. */
+            keyFits: boolean;
+            /** @description Who seems to look after it now. */
+            managedBy?: string | null;
+            namespace: string;
+            /**
+             * Format: date-time
+             * @description End of its life.
+             */
+            notAfter?: string | null;
+            /** @description What should be known before. */
+            notes: string[];
+            /** @description What stands against it; empty = it can be adopted. */
+            problems: string[];
+            /** @description Alternative names: `DNS:a.example`, ... */
+            sans: string[];
+            /** @description Name of the Secret. */
+            secret: string;
+            /** @description Subject of the certificate, RFC 4514. */
+            subject: string;
+            /** @description The Certificate that would take it over. */
+            suggested?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Type of the Secret. */
+            type: string;
+        };
+        /** @description A page of a list. */
+        CandidateRowList: {
+            /** @description Where the next page begins; absent on the last one. */
+            continue?: string | null;
+            /** @description The items of this page. */
+            items: components["schemas"]["CandidateRow"][];
             /**
              * Format: uint
              * @description How many there are on all pages.
@@ -1382,7 +1561,7 @@ export interface components {
                      */
                     enrolment: "IR" | "CR" | "P10CR";
                     /**
-                     * @description What to do with a certificate whose subject or names differ from the request. Default: `Reject`. Values: `Reject`: Refuse it; `AcceptGranted`: Take it when the CA says so (`grantedWithMods`).
+                     * @description What to do with a certificate whose subject or names differ from the request, or that lacks a usage. Usages that the CA adds are taken. Default: `Reject`. Values: `Reject`: Refuse it; `AcceptGranted`: Take it when the CA says so (`grantedWithMods`).
                      * @default Reject
                      * @enum {string}
                      */
@@ -1498,7 +1677,7 @@ export interface components {
             };
             /** @description What is so with an Issuer. */
             status?: {
-                /** @description Facts: `Ready`, `IdentityReady`, `Reachable`. */
+                /** @description Facts: `Ready`, `Reachable`, and `Healthy` where a Certificate with the purpose `HealthCheck` names the Issuer. */
                 conditions?: {
                     /**
                      * Format: date-time
@@ -1573,6 +1752,11 @@ export interface components {
                      */
                     time: string;
                 };
+                /**
+                 * Format: int64
+                 * @description Certificates that were issued and could not be used, all time.
+                 */
+                orphans?: number;
                 /** @description Inputs that are read by polling, because more than the limit are watched. */
                 polledInputs?: {
                     [key: string]: string;
@@ -1775,6 +1959,50 @@ export interface components {
         };
         /** @description How somebody logged in. */
         LoginKind: "Bearer" | "Oidc" | "Local" | "None";
+        /** @description Which Certificates go where. */
+        Migration: {
+            /**
+             * @description Only these Certificates; with `from` those of them that are of that Issuer.
+             * @default []
+             */
+            certificates: components["schemas"]["Name"][];
+            /**
+             * @description Whether it is only tried.
+             * @default false
+             */
+            dryRun: boolean;
+            /** @description All Certificates of this Issuer that the caller may change. */
+            from?: components["schemas"]["Name"] | null;
+            /** @description The new Issuer. */
+            to: components["schemas"]["Name"];
+        };
+        /** @description How it went with one Certificate. */
+        Moved: {
+            /** @description What will happen, or would. */
+            effect?: string | null;
+            /** @description Its Issuer before: `namespace/name`. */
+            from?: string | null;
+            name: string;
+            namespace: string;
+            /** @description Why it failed. */
+            problem?: string | null;
+            /** @description In one word. */
+            result: components["schemas"]["MovedResult"];
+        };
+        /** @description A page of a list. */
+        MovedList: {
+            /** @description Where the next page begins; absent on the last one. */
+            continue?: string | null;
+            /** @description The items of this page. */
+            items: components["schemas"]["Moved"][];
+            /**
+             * Format: uint
+             * @description How many there are on all pages.
+             */
+            total: number;
+        };
+        /** @description How it went, in one word. */
+        MovedResult: "WouldChange" | "Changed" | "Failed" | "Unchanged";
         /** @description Namespace and name of an object. */
         Name: {
             /** @description Name. */
@@ -2033,6 +2261,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Activity"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    adopt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Adoption"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdoptedList"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    adoptCandidates: {
+        parameters: {
+            query?: {
+                /** @description Issuer that the suggested Certificates name: its name, or namespace/name. */
+                issuer?: string;
+                /** @description Only this namespace. Default: all in which the caller may read Secrets. */
+                namespace?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CandidateRowList"];
                 };
             };
             400: components["responses"]["Problem"];
@@ -3064,6 +3358,101 @@ export interface operations {
             412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             415: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    migrate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Migration"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MovedList"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    oidcCallback: {
+        parameters: {
+            query?: {
+                /** @description What the provider gave for the login. */
+                code?: string;
+                /** @description Why the provider let nobody in. */
+                error?: string;
+                /** @description Which login it belongs to. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            429: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    oidcLogin: {
+        parameters: {
+            query?: {
+                /** @description Page of the console to come back to. */
+                return?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem"];
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
             429: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
