@@ -42,7 +42,7 @@ pub fn file(bytes: &[u8]) -> Result<String, Error> {
 ///
 /// # Errors
 ///
-/// As for [`file`].
+/// As for [`file()`].
 pub fn facts(bytes: &[u8]) -> Result<Vec<Description>, Error> {
     check_size(Input::Bundle, bytes, encoding::MAX_BUNDLE_BYTES)?;
     if !pem::is_pem(bytes) {

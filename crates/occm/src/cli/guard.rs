@@ -16,11 +16,19 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 const WORD: &str = "exec-with-parent";
 
-/// What to put before a program and its arguments.
+/// This process's own program, also if its file was replaced since it started.
+const SELF: &str = "/proc/self/exe";
+
+/// What to put before a program and its arguments: nothing where there is no `/proc`, as in a bare root folder.
 pub(crate) fn before() -> Vec<OsString> {
+    if !std::path::Path::new(SELF).exists() {
+        tracing::warn!(
+            "there is no /proc: an openssl command outlives a manager that is killed, until its timeout"
+        );
+        return Vec::new();
+    }
     let pid = std::process::id().to_string();
-    // The child's own image is ours still, also if the file was replaced since.
-    vec!["/proc/self/exe".into(), WORD.into(), pid.into()]
+    vec![SELF.into(), WORD.into(), pid.into()]
 }
 
 /// Does the work, if this process was started for it; only returns if it was not, or could not.

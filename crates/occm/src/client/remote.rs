@@ -193,10 +193,8 @@ impl RemoteObjects {
         path: String,
         expected: Option<&str>,
         body: &Value,
-        run: Run,
     ) -> ClientResult<Item> {
         let what = format!("{kind} {key}");
-        let path = format!("{path}{}", dry(run));
         let value = self.send(&what, method, &path, expected, Some(body)).await?;
         Ok(item(kind, key, value))
     }
@@ -291,7 +289,7 @@ impl Objects for RemoteObjects {
         async move {
             let (kind, key) = check::check(object, None)?;
             let list = format!("/{}", plural(kind));
-            self.write(kind, &key, Method::POST, list, None, object, run)
+            self.write(kind, &key, Method::POST, list + dry(run), None, object)
                 .await
         }
         .boxed()
@@ -309,10 +307,9 @@ impl Objects for RemoteObjects {
             kind,
             key,
             Method::PUT,
-            path(kind, key),
+            path(kind, key) + dry(run),
             Some(expected),
             object,
-            run,
         )
         .boxed()
     }
@@ -325,8 +322,15 @@ impl Objects for RemoteObjects {
         expected: Option<&'a str>,
         run: Run,
     ) -> BoxFuture<'a, ClientResult<Item>> {
-        self.write(kind, key, Method::PATCH, path(kind, key), expected, patch, run)
-            .boxed()
+        self.write(
+            kind,
+            key,
+            Method::PATCH,
+            path(kind, key) + dry(run),
+            expected,
+            patch,
+        )
+        .boxed()
     }
 
     fn delete<'a>(
@@ -367,8 +371,15 @@ impl Objects for RemoteObjects {
                 })
                 .collect();
             let patch = json!({ "metadata": { "annotations": values } });
-            self.write(kind, key, Method::PATCH, path(kind, key), expected, &patch, run)
-                .await
+            self.write(
+                kind,
+                key,
+                Method::PATCH,
+                path(kind, key) + dry(run),
+                expected,
+                &patch,
+            )
+            .await
         }
         .boxed()
     }

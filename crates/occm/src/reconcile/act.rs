@@ -79,9 +79,13 @@ impl Manager {
         if !self.may_act() {
             return Err(StoreError::LeaseLost);
         }
+        let before = self.state().deletions(&plan.secret);
         match self.write_output(&write, kind, facts.as_ref()).await {
             Ok(written) => {
-                self.state().set_secret(&plan.secret, Some(written));
+                let hidden = self.state().wrote_secret(&plan.secret, written, before);
+                if hidden {
+                    self.refresh_secret(&plan.secret).await?;
+                }
                 self.note_write(subject, &plan.secret, why, facts.as_ref()).await;
                 Ok(Go::On)
             }

@@ -45,6 +45,8 @@ pub struct State {
     pub memory: HashMap<Subject, SubjectMemory>,
     /// Secrets that are known not to exist. Of one that is neither here nor in `secrets` nothing is known.
     pub absent: HashSet<ObjectKey>,
+    /// How often outputs were seen to go away.
+    deletions: HashMap<ObjectKey, u64>,
     /// Inputs that are polled, and how often.
     pub polled: BTreeMap<InputRef, std::time::Duration>,
     /// What subjects have spent of their budgets.
@@ -319,6 +321,9 @@ impl State {
             }
             None => {
                 let was_there = self.secrets.remove(&key).is_some();
+                if self.by_output.contains_key(&key) {
+                    *self.deletions.entry(key.clone()).or_default() += 1;
+                }
                 // What was known to be missing is no news.
                 if !self.absent.insert(key.clone()) && !was_there {
                     return BTreeSet::new();
@@ -405,7 +410,19 @@ impl State {
         woken
     }
 
-    /// Takes in a Secret that we wrote ourselves.
+    /// How often a Secret was seen to go away.
+    pub fn deletions(&self, key: &ObjectKey) -> u64 {
+        self.deletions.get(key).copied().unwrap_or(0)
+    }
+
+    /// Takes in a Secret that we wrote ourselves, begun when it had gone away `before` times. Whether a deletion may hide
+    /// behind it: one that was told meanwhile may be older or newer than our write, so somebody must look.
+    pub fn wrote_secret(&mut self, key: &ObjectKey, facts: SecretFacts, before: u64) -> bool {
+        self.set_secret(key, Some(facts));
+        self.deletions(key) != before
+    }
+
+    /// Takes in a Secret as it was just read or written.
     pub fn set_secret(&mut self, key: &ObjectKey, facts: Option<SecretFacts>) {
         match facts {
             Some(facts) => {
