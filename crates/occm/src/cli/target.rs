@@ -25,7 +25,7 @@ pub(crate) struct TargetArgs {
     /// Context of the kubeconfig. Default: its current one
     #[arg(long, value_name = "NAME", conflicts_with = "store")]
     context: Option<String>,
-    /// REST API of a running occm, for example https://occm.lab.example, instead of --store and kubeconfig. Needs a token:
+    /// REST API of a running occm instead of --store and kubeconfig. Needs a token:
     /// --token-file, or the environment variable OCCM_TOKEN
     #[cfg(feature = "api")]
     #[arg(long, env = "OCCM_SERVER", value_name = "URL", conflicts_with_all = ["store", "kubeconfig", "context"])]
