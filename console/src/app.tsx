@@ -22,8 +22,8 @@ import { NotFound } from './screens/not-found';
 import { OverviewScreen } from './screens/overview';
 import { Secrets } from './screens/secrets';
 import { Settings } from './screens/settings';
-import { SessionContext } from './shared/session';
-import { Answered } from './shared/states';
+import { SessionContext } from './parts/session';
+import { Answered } from './parts/states';
 import { Shell } from './shell';
 
 const routes = [

@@ -1,7 +1,7 @@
 /** What can be done with objects, as requests and as YAML. */
 
 import { objectPath, type Request } from './api/client';
-import type { Operation } from './shared/operation';
+import type { Operation } from './parts/operation';
 
 /** What is needed of an object to do something with it. */
 export type Target = { namespace: string; name: string; resourceVersion?: string | undefined };

@@ -36,11 +36,11 @@ import { call } from './api/client';
 import { useLive } from './api/live';
 import { queryClient, useHealth, useVersion } from './api/queries';
 import { Help } from './help';
-import { SEARCH_ID, useKeys } from './shared/keys';
-import { may, useMe } from './shared/session';
-import { set, useSetting } from './shared/settings';
-import { zoneName } from './shared/time';
-import { toast, Toasts } from './shared/toasts';
+import { SEARCH_ID, useKeys } from './parts/keys';
+import { may, useMe } from './parts/session';
+import { set, useSetting } from './parts/settings';
+import { zoneName } from './parts/time';
+import { toast, Toasts } from './parts/toasts';
 
 const NAVIGATION = [
   { title: '', items: [['/', 'Overview']] },

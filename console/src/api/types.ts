@@ -1,4 +1,4 @@
-/** What travels over the REST API: names for what `schema.ts` has, which comes from the OpenAPI file (`npm run types`). */
+/** What travels over the REST API: names for what `schema.ts` has, which `npm run check` makes from the OpenAPI file. */
 
 import type { components } from './schema';
 

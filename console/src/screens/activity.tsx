@@ -3,17 +3,17 @@
 import { useCallback, useMemo } from 'react';
 import { useActivity } from '../api/queries';
 import type { ActivityItem } from '../api/types';
-import { download } from '../shared/code';
-import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { PersonLabel, SeverityLabel } from '../shared/labels';
-import { ObjectLink } from '../shared/links';
-import { ActionMenu } from '../shared/menu';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { useMe } from '../shared/session';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { When } from '../shared/time';
+import { download } from '../parts/code';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../parts/filters';
+import { PersonLabel, SeverityLabel } from '../parts/labels';
+import { ObjectLink } from '../parts/links';
+import { ActionMenu } from '../parts/menu';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { useMe } from '../parts/session';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { When } from '../parts/time';
 
 const LIMIT = 500;
 

@@ -2,8 +2,8 @@
 
 import { Button } from '@patternfly/react-core';
 import { useRouteError } from 'react-router';
-import { Screen } from '../shared/screen';
-import { ProblemAlert } from '../shared/states';
+import { Screen } from '../parts/screen';
+import { ProblemAlert } from '../parts/states';
 
 export function Broken() {
   const error = useRouteError();

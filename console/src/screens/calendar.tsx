@@ -5,11 +5,11 @@ import { useMemo, useState } from 'react';
 import { useCalendar } from '../api/queries';
 import type { CalendarDay } from '../api/types';
 import { csv, ical } from './calendar-export';
-import { download } from '../shared/code';
-import { ActionMenu } from '../shared/menu';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { Answered } from '../shared/states';
+import { download } from '../parts/code';
+import { ActionMenu } from '../parts/menu';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { Answered } from '../parts/states';
 
 const MONTHS = 12;
 const DAY_MS = 86_400_000;

@@ -4,12 +4,12 @@ import { Button, FormFieldGroup, FormFieldGroupHeader, FormGroup, FormSelect, Fo
 import { useMemo } from 'react';
 import { useParams, useSearchParams } from 'react-router';
 import { useCertificate, useIssuers } from '../api/queries';
-import { Editor, type Step } from '../shared/editor';
-import { ChoicesField, LinesField, SelectField, TextField, useForm, type Option } from '../shared/form';
-import { getAt, type Tree } from '../shared/tree';
-import { namespacesFor, useMe } from '../shared/session';
-import { Screen } from '../shared/screen';
-import { Answered, NoPermission } from '../shared/states';
+import { Editor, type Step } from '../parts/editor';
+import { ChoicesField, LinesField, SelectField, TextField, useForm, type Option } from '../parts/form';
+import { getAt, type Tree } from '../parts/tree';
+import { namespacesFor, useMe } from '../parts/session';
+import { Screen } from '../parts/screen';
+import { Answered, NoPermission } from '../parts/states';
 import { wish } from './certificate';
 
 export function EditCertificate() {

@@ -7,19 +7,19 @@ import { objectPath, type Request } from '../api/client';
 import { useCertificate, useCertificateEvents, useChain } from '../api/queries';
 import type { Certificate, CertificateEvents, Chain, ChainCertificate, Condition, Failure, HistoryEntry, OutputSpec } from '../api/types';
 import { act, remove, type Target } from '../operations';
-import { Code, toYaml } from '../shared/code';
-import { Facts, Lines, Panel, type Fact } from '../shared/facts';
-import { ExpiryLabel, SeverityLabel, StatusLabel, SyncLabel, VerdictLabel } from '../shared/labels';
-import { LifeBar } from '../shared/lifebar';
-import { certificatePath, IssuerLink } from '../shared/links';
-import { ActionMenu } from '../shared/menu';
-import { AsCodeButton, OperationDialog, type Operation } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { may, useMe } from '../shared/session';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { TimeAgo, useNow, When } from '../shared/time';
-import { bandOf, stateOf } from '../shared/status';
+import { Code, toYaml } from '../parts/code';
+import { Facts, Lines, Panel, type Fact } from '../parts/facts';
+import { ExpiryLabel, SeverityLabel, StatusLabel, SyncLabel, VerdictLabel } from '../parts/labels';
+import { LifeBar } from '../parts/lifebar';
+import { certificatePath, IssuerLink } from '../parts/links';
+import { ActionMenu } from '../parts/menu';
+import { AsCodeButton, OperationDialog, type Operation } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { may, useMe } from '../parts/session';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { TimeAgo, useNow, When } from '../parts/time';
+import { bandOf, stateOf } from '../parts/status';
 
 const TABS: [string, string][] = [
   ['overview', 'Overview'],

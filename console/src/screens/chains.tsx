@@ -4,12 +4,12 @@ import { Button, Label } from '@patternfly/react-core';
 import { useState } from 'react';
 import { useChains } from '../api/queries';
 import type { KnownCa } from '../api/types';
-import { Expiry } from '../shared/expiry';
-import { ObjectLink } from '../shared/links';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
+import { Expiry } from '../parts/expiry';
+import { ObjectLink } from '../parts/links';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
 
 const FEW = 3;
 

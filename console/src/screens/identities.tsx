@@ -2,14 +2,14 @@
 
 import { useIdentities } from '../api/queries';
 import type { Identity } from '../api/types';
-import { Expiry } from '../shared/expiry';
-import { StatusLabel } from '../shared/labels';
-import { IssuerLink } from '../shared/links';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { When } from '../shared/time';
+import { Expiry } from '../parts/expiry';
+import { StatusLabel } from '../parts/labels';
+import { IssuerLink } from '../parts/links';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { When } from '../parts/time';
 
 const COLUMNS: Column<Identity>[] = [
   {

@@ -5,12 +5,12 @@ import { useMemo, useRef, useState } from 'react';
 import { useParams } from 'react-router';
 import { call } from '../api/client';
 import { useIssuer } from '../api/queries';
-import { Editor, type Step } from '../shared/editor';
-import { LinesField, SelectField, TextField, useForm, type Option } from '../shared/form';
-import { getAt, type Tree } from '../shared/tree';
-import { namespacesFor, useMe } from '../shared/session';
-import { Screen } from '../shared/screen';
-import { Answered, NoPermission } from '../shared/states';
+import { Editor, type Step } from '../parts/editor';
+import { LinesField, SelectField, TextField, useForm, type Option } from '../parts/form';
+import { getAt, type Tree } from '../parts/tree';
+import { namespacesFor, useMe } from '../parts/session';
+import { Screen } from '../parts/screen';
+import { Answered, NoPermission } from '../parts/states';
 import { wish } from './certificate';
 
 export function EditIssuer() {

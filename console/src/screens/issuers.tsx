@@ -5,16 +5,16 @@ import { useCallback, useMemo } from 'react';
 import { Link } from 'react-router';
 import { useIssuers } from '../api/queries';
 import type { IssuerRow } from '../api/types';
-import { Expiry } from '../shared/expiry';
-import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { StatusLabel } from '../shared/labels';
-import { IssuerLink } from '../shared/links';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { may, useMe } from '../shared/session';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { TimeAgo } from '../shared/time';
+import { Expiry } from '../parts/expiry';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../parts/filters';
+import { StatusLabel } from '../parts/labels';
+import { IssuerLink } from '../parts/links';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { may, useMe } from '../parts/session';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { TimeAgo } from '../parts/time';
 
 export function Issuers() {
   const me = useMe();

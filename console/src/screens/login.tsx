@@ -5,7 +5,7 @@ import { useEffect, useRef, useState, type FormEvent } from 'react';
 import { BASE, call } from '../api/client';
 import { queryClient } from '../api/queries';
 import type { Session } from '../api/types';
-import { ProblemAlert } from '../shared/states';
+import { ProblemAlert } from '../parts/states';
 
 export function Login({ session }: { session: Session }) {
   const { login, banner } = session;

@@ -7,15 +7,15 @@ import { useLocation, useNavigate, useParams } from 'react-router';
 import { call, type Request } from '../api/client';
 import { queryClient, useCandidates, useIssuers } from '../api/queries';
 import type { Candidate, Outcome, Ref } from '../api/types';
-import { Expiry } from '../shared/expiry';
-import { ResultLabel } from '../shared/labels';
-import { CertificateLink } from '../shared/links';
-import { CodeTabs } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { namespacesFor, useMe } from '../shared/session';
-import { Answered, Empty, ProblemAlert } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { toast } from '../shared/toasts';
+import { Expiry } from '../parts/expiry';
+import { ResultLabel } from '../parts/labels';
+import { CertificateLink } from '../parts/links';
+import { CodeTabs } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { namespacesFor, useMe } from '../parts/session';
+import { Answered, Empty, ProblemAlert } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { toast } from '../parts/toasts';
 
 export function Migration() {
   const { tab = 'secrets' } = useParams();

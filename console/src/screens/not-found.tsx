@@ -1,6 +1,6 @@
 import { Link } from 'react-router';
-import { Screen } from '../shared/screen';
-import { Empty } from '../shared/states';
+import { Screen } from '../parts/screen';
+import { Empty } from '../parts/states';
 
 export function NotFound() {
   return (

@@ -6,14 +6,14 @@ import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import { useHealth, useOverview } from '../api/queries';
 import type { Overview } from '../api/types';
-import { Facts, Panel } from '../shared/facts';
-import { ExpiryLabel, PersonLabel, SeverityLabel, StatusLabel } from '../shared/labels';
-import { CertificateLink, IssuerLink, ObjectLink } from '../shared/links';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { may, useMe } from '../shared/session';
-import { Answered, Empty } from '../shared/states';
-import { TimeAgo, When } from '../shared/time';
+import { Facts, Panel } from '../parts/facts';
+import { ExpiryLabel, PersonLabel, SeverityLabel, StatusLabel } from '../parts/labels';
+import { CertificateLink, IssuerLink, ObjectLink } from '../parts/links';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { may, useMe } from '../parts/session';
+import { Answered, Empty } from '../parts/states';
+import { TimeAgo, When } from '../parts/time';
 
 export function OverviewScreen() {
   const query = useOverview();

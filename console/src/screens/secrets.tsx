@@ -3,15 +3,15 @@
 import { useCallback, useMemo } from 'react';
 import { useSecrets } from '../api/queries';
 import type { SecretItem } from '../api/types';
-import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../shared/filters';
-import { SyncLabel } from '../shared/labels';
-import { ObjectLink } from '../shared/links';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { useMe } from '../shared/session';
-import { Answered, Empty } from '../shared/states';
-import { DataTable, type Column } from '../shared/table';
-import { TimeAgo } from '../shared/time';
+import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../parts/filters';
+import { SyncLabel } from '../parts/labels';
+import { ObjectLink } from '../parts/links';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { useMe } from '../parts/session';
+import { Answered, Empty } from '../parts/states';
+import { DataTable, type Column } from '../parts/table';
+import { TimeAgo } from '../parts/time';
 
 const ROLES: Record<string, string> = { Output: 'written by occm', Input: 'read by occm', Foreign: 'not ours' };
 const STATES = ['InSync', 'Pending', 'Drifted', 'Missing', 'Foreign', 'Unreadable'];

@@ -6,14 +6,14 @@ import { useState } from 'react';
 import { call, type Request } from '../api/client';
 import { queryClient, useHealth, useLimits, useLogLevel, useVersion } from '../api/queries';
 import type { LogLevel } from '../api/types';
-import { Facts, Panel } from '../shared/facts';
-import { AsCodeButton } from '../shared/operation';
-import { Screen } from '../shared/screen';
-import { may, useMe } from '../shared/session';
-import { Answered, ProblemAlert } from '../shared/states';
-import { duration, When } from '../shared/time';
-import { set, useSetting } from '../shared/settings';
-import { toast } from '../shared/toasts';
+import { Facts, Panel } from '../parts/facts';
+import { AsCodeButton } from '../parts/operation';
+import { Screen } from '../parts/screen';
+import { may, useMe } from '../parts/session';
+import { Answered, ProblemAlert } from '../parts/states';
+import { duration, When } from '../parts/time';
+import { set, useSetting } from '../parts/settings';
+import { toast } from '../parts/toasts';
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'];
 const MINUTES: [string, string][] = [
