@@ -40,24 +40,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String> {
     let file = workspace.root.join(FILE);
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let rules = Rules::read(&text)?;
-    let mut tree = workspace.cargo();
-    tree.args([
-        "tree",
-        "--locked",
-        "--workspace",
-        "--all-features",
-        "--target",
-        "all",
-    ]);
-    tree.args([
-        "--edges",
-        "normal,build,dev",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}|{l}",
-    ]);
-    let crates = read_tree(&process::output(&mut tree)?)?;
+    let crates = tree(workspace, &[])?;
     let mut wrong = rules.judge(&crates, &workspace.root);
     for (name, allowed) in &rules.wrappers {
         let used = users(workspace, name)?;
@@ -92,27 +75,19 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String> {
 
 /// The crates that use a crate themselves.
 fn users(workspace: &Workspace, name: &str) -> Result<BTreeSet<String>> {
-    let mut tree = workspace.cargo();
-    tree.args([
-        "tree",
-        "--locked",
-        "--workspace",
-        "--all-features",
-        "--target",
-        "all",
-    ]);
-    tree.args([
-        "--edges",
-        "normal,build,dev",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}|{l}",
-    ]);
-    tree.args(["--depth", "1", "--invert", name]);
-    let all = read_tree(&process::output(&mut tree)?)?;
+    let all = tree(workspace, &["--depth", "1", "--invert", name])?;
     let users = all.into_iter().map(|user| user.name);
     Ok(users.filter(|user| user != name).collect())
+}
+
+/// What `cargo tree` says for all targets and features.
+fn tree(workspace: &Workspace, more: &[&str]) -> Result<BTreeSet<Crate>> {
+    let mut tree = workspace.cargo();
+    tree.args(["tree", "--locked", "--workspace", "--all-features"]);
+    tree.args(["--target", "all", "--edges", "normal,build,dev"]);
+    tree.args(["--prefix", "none", "--format", "{p}|{l}"]);
+    tree.args(more);
+    read_tree(&process::output(&mut tree)?)
 }
 
 impl Rules {

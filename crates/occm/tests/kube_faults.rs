@@ -13,8 +13,9 @@
 mod cluster;
 #[path = "support/told.rs"]
 mod told;
+#[path = "support/way.rs"]
+mod way;
 
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,11 @@ use occm::clock::Clock;
 use occm::model::object::ObjectKey;
 use occm::store::kube::{KubeSettings, KubeStore};
 use occm::store::{Change, Store, StoreError};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cluster::{Cluster, cluster, until};
 use crate::told::{Told, write};
+use crate::way::{Way, compact};
 
 /// The cluster with the definitions and a namespace; only one test at a time breaks it.
 async fn ready(namespace: &str) -> Option<(&'static Cluster, MutexGuard<'static, bool>)> {
@@ -62,55 +63,6 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// A way to the API server that can be cut.
-struct Way {
-    url: String,
-    open: watch::Sender<bool>,
-}
-
-impl Way {
-    async fn to(server: &str) -> Self {
-        let target = server
-            .trim_start_matches("https://")
-            .trim_end_matches('/')
-            .to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
-        let (open, opened) = watch::channel(true);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (target, mut opened) = (target.clone(), opened.clone());
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(&target).await else {
-                        return;
-                    };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = opened.wait_for(|open| !open) => {}
-                    }
-                });
-            }
-        });
-        Self { url, open }
-    }
-}
-
-/// Compacts etcd up to a revision, which is what a resourceVersion is.
-fn compact(etcd: &str, revision: u64) {
-    let address = etcd.trim_start_matches("http://");
-    let body = format!(r#"{{"revision":"{revision}","physical":true}}"#);
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let head = format!(
-        "POST /v3/kv/compaction HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_whose_version_is_too_old_tells_what_it_missed() {
     let Some((cluster, _one)) = ready("expired").await else {
@@ -138,7 +90,7 @@ async fn a_watch_whose_version_is_too_old_tells_what_it_missed() {
         .create_secret(&write(&key("comes"), "web", &[("a", "1")]))
         .await
         .unwrap();
-    compact(cluster.etcd(), made.version.0);
+    compact(cluster.etcd(), &made.version.0.to_string());
     // The cache of the API server would still know the old versions.
     cluster.component("restart", "apiserver", &["--kill"]);
     way.open.send_replace(true);

@@ -191,15 +191,7 @@ impl Objects {
         let root = self.layout.root()?;
         let failed = |error: std::io::Error| store_error(root.path().display().to_string(), &error);
         let file = free_name(&root, id).map_err(failed)?;
-        let staged = root
-            .stage(text.as_bytes(), PUBLIC_FILE, Durability::Synced)
-            .map_err(failed)?;
-        let written = root.rename_to_free(&staged, &file).and_then(|()| root.sync());
-        if let Err(error) = written {
-            // The first error is the one to tell; a staged file is hidden and harmless.
-            let _ = root.unlink(&staged);
-            return Err(failed(error));
-        }
+        root.create(&file, text.as_bytes(), PUBLIC_FILE).map_err(failed)?;
         self.refresh_files(&BTreeSet::from([file]));
         Ok(self.shown_one(id))
     }

@@ -342,6 +342,13 @@ impl Folder {
         Ok(rustix::fs::renameat(&self.handle, from, &self.handle, to)?)
     }
 
+    /// Makes a file under a name that is free; `AlreadyExists` otherwise, and nothing is left behind.
+    pub(super) fn create(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let staged = self.stage(bytes, mode, Durability::Synced)?;
+        let made = self.rename_to_free(&staged, name).and_then(|()| self.sync());
+        self.or_unlink(&staged, made)
+    }
+
     /// Renames an entry to a name that is free; `AlreadyExists` otherwise.
     pub(super) fn rename_to_free(&self, from: &str, to: &str) -> io::Result<()> {
         self.steps.take("rename")?;

@@ -259,14 +259,6 @@ pub(super) fn new_input_file(root: &Folder, input: &InputRef, text: &str) -> Sto
         }
     };
     let file = format!("{stem}.yaml");
-    let staged = root
-        .stage(text.as_bytes(), PUBLIC_FILE, Durability::Synced)
-        .map_err(failed)?;
-    let written = root.rename_to_free(&staged, &file).and_then(|()| root.sync());
-    if let Err(error) = written {
-        // The first error is the one to tell; a staged file is hidden and harmless.
-        let _ = root.unlink(&staged);
-        return Err(failed(error));
-    }
+    root.create(&file, text.as_bytes(), PUBLIC_FILE).map_err(failed)?;
     Ok(file)
 }
