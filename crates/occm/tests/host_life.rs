@@ -250,6 +250,28 @@ fn a_broken_file_stops_only_itself() {
 }
 
 #[test]
+fn a_refused_request_is_not_sent_again_for_inputs_that_did_not_change_also_after_a_restart() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_issuer(&ca, "");
+    let wrong = issuer_yaml(&ca, "not the secret", "");
+    let wrong = wrong.replace("{name: mac}", "{name: wrong}");
+    let wrong = wrong
+        .replace("{name: ca}", "{name: wrong}")
+        .replace("{name: mac,", "{name: wrong,");
+    host.write("wrong.yaml", &wrong);
+    let refused = |host: &Host| host.log_text().matches("refused by the CA").count();
+    host.start();
+    wait_for("the refusal", || (refused(&host) > 0).then_some(()));
+    host.write("one.yaml", &certificate_yaml("one", ""));
+    host.wait_ready("one");
+    host.kill();
+    host.start();
+    host.write("two.yaml", &certificate_yaml("two", ""));
+    host.wait_ready("two");
+    assert_eq!(refused(&host), 1, "one request for one reason");
+}
+
+#[test]
 fn a_second_manager_is_refused() {
     let ca = Ca::start("{}");
     let mut host = Host::with_issuer(&ca, "");

@@ -12,7 +12,7 @@ use crate::model::issuer::{MacAlgorithmSpec, MacHash, Modifications, SignerKeyUs
 use crate::model::plan::issuer::KeyPairInput;
 use crate::model::plan::{InitialPlan, InputKey, InputKind, InputRef, IssuerPlan};
 use crate::model::reason::Reason;
-use crate::store::{ContentHash, MAX_VALUE_BYTES, Store, StoreError};
+use crate::store::{ContentHash, InputFacts, MAX_VALUE_BYTES, Store, StoreError};
 
 /// An Issuer whose inputs were read and checked.
 pub struct ReadyToUse {
@@ -26,6 +26,8 @@ pub struct ReadyToUse {
     pub initial: Result<Arc<Credentials>, Problem>,
     /// Hash over the initial credentials.
     pub bootstrap: Option<ContentHash>,
+    /// The inputs that were read.
+    pub inputs: BTreeMap<InputRef, InputFacts>,
 }
 
 /// Why an Issuer or an input of it cannot be used.
@@ -116,13 +118,23 @@ pub async fn prepare(
     let initial = initial(&plan, &inputs).map(Arc::new);
     let bootstrap = initial.is_ok().then(|| bootstrap_hash(&plan, &inputs));
     let peer = peer(&plan, responses, certificates);
+    let inputs = inputs.into_iter().map(|(input, data)| (input, facts(&data)));
+    let inputs = inputs.collect();
     Ok(ReadyToUse {
         plan,
         engine,
         peer,
         initial,
         bootstrap,
+        inputs,
     })
+}
+
+fn facts(data: &Data) -> InputFacts {
+    InputFacts::of(
+        data.iter()
+            .map(|(key, value)| (key.as_str(), ContentHash::of(value.expose()))),
+    )
 }
 
 /// Why an Issuer could not be prepared.

@@ -407,8 +407,10 @@ impl Manager {
             && !matches!(entry.ready, Some(Ok(_)))
             && entry.input_changes == changes
         {
+            let read = ready.as_ref().ok().map(|ready| ready.inputs.clone());
             entry.ready = Some(ready);
             entry.prepared = Some(self.clock.now());
+            state.know_inputs(read.unwrap_or_default());
         }
     }
 

@@ -436,6 +436,14 @@ impl State {
         }
     }
 
+    /// Takes in inputs that were read before the watch told of them. When it does, they are no news, and a failure of
+    /// before still is one of the same inputs.
+    pub fn know_inputs(&mut self, read: BTreeMap<InputRef, InputFacts>) {
+        for (input, facts) in read {
+            self.inputs.entry(input).or_insert(facts);
+        }
+    }
+
     /// Takes in a status that we wrote ourselves.
     pub fn set_status(&mut self, subject: &Subject, status: Status) {
         match (subject, status) {
