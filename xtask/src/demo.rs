@@ -12,19 +12,19 @@ use crate::console::say;
 use crate::web::Web;
 use crate::workspace::Workspace;
 
-/// How the demo's binary is built: as little as `occm dev` needs, so that the first build is short.
-const BUILD: [&str; 6] = [
-    "build",
+/// The demo's program: as little as `occm dev` needs, so that the first build is short.
+pub(crate) const PROGRAM: &[&str] = &[
     "--package",
     "occm",
     "--bin",
     "occm",
     "--no-default-features",
+    "--features=api",
 ];
 
 /// The web console, where it could be built; without it the program says so.
-const WITH_CONSOLE: &str = "--features=api,console";
-const WITHOUT_CONSOLE: &str = "--features=api";
+const WITH_CONSOLE: &[&str] = &["--features=console"];
+const WITHOUT_CONSOLE: &[&str] = &[];
 
 /// Build occm and start `occm dev`: a CA, a manager and a few certificates in one process, on loopback, with throw-away state.
 ///
@@ -63,8 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     say("building occm; the first time this takes minutes, later seconds");
     let status = workspace
         .cargo()
-        .args(BUILD)
-        .arg(features)
+        .arg("build")
+        .args(PROGRAM)
+        .args(features)
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the build failed");

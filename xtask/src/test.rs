@@ -24,7 +24,7 @@ use crate::report::{Outcome, Skips};
 use crate::unpack::UNPACKED;
 use crate::web::{self, Web};
 use crate::workspace::{Package, Workspace};
-use crate::{cache, deny, image, peers, process, stream};
+use crate::{cache, demo, deny, image, peers, process, stream};
 
 /// Run every test there is, and say what was skipped and why.
 ///
@@ -339,26 +339,25 @@ fn cargo(arguments: &'static [&'static str]) -> Action<World> {
     })
 }
 
-/// With all features and with none; what is between adds nothing that neither shows.
+/// With all features, with none, and as the demo is built.
 fn lints(workspace: &Workspace) -> Action<World> {
     let has_features = workspace.packages.iter().any(Package::has_features);
     Box::new(move |world| {
-        let runs: &[&str] = if has_features {
-            &["--all-features", "--no-default-features"]
+        let runs: &[&[&str]] = if has_features {
+            &[
+                &["--workspace", "--all-targets", "--all-features"],
+                &["--workspace", "--all-targets", "--no-default-features"],
+                demo::PROGRAM,
+            ]
         } else {
-            &["--all-features"]
+            &[&["--workspace", "--all-targets", "--all-features"]]
         };
-        for features in runs {
+        for what in runs {
             let mut command = world.workspace.cargo();
-            command.args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                features,
-                "--",
-                "--deny",
-                "warnings",
-            ]);
+            command
+                .arg("clippy")
+                .args(*what)
+                .args(["--", "--deny", "warnings"]);
             if let failed @ Outcome::Failed(_) = world.check(&mut command, "lints") {
                 return failed;
             }

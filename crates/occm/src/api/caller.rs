@@ -40,8 +40,16 @@ pub(crate) struct Caller {
     pub(crate) user: String,
     pub(crate) kind: LoginKind,
     /// Groups that an OpenID Connect provider told.
+    #[cfg_attr(
+        not(feature = "kube"),
+        expect(dead_code, reason = "a cluster's rights are for groups too")
+    )]
     pub(crate) groups: Vec<String>,
     /// The caller's token of the cluster.
+    #[cfg_attr(
+        not(feature = "kube"),
+        expect(dead_code, reason = "a cluster is asked with it")
+    )]
     pub(crate) token: Option<Arc<pki::Secret>>,
     /// The session, if the request came with a cookie.
     pub(crate) session: Option<Arc<Session>>,

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::api::access::{Authority, Resource, Verb};
+#[cfg(feature = "kube")]
+use crate::api::access::Authority;
+use crate::api::access::{Resource, Verb};
 use crate::api::audit::Line;
 use crate::api::caller::Caller;
 use crate::api::problem::{Answer, Code, Fault};

@@ -32,6 +32,7 @@ struct Keys {
 
 impl Seal {
     /// With a key of this process alone: sessions end with it.
+    #[cfg(any(test, feature = "kube"))]
     pub(crate) fn ephemeral() -> anyhow::Result<Self> {
         let keys = vec![key(&*new_key()?)?];
         Ok(Self {
