@@ -68,6 +68,8 @@ pub struct IssuerEntry {
     pub seen: Seen<Issuer>,
     /// As it was checked.
     pub plan: Result<Arc<IssuerPlan>, Arc<str>>,
+    /// Hash of that.
+    pub plan_hash: ContentHash,
     /// The wish for its identity.
     pub identity: Option<Arc<CertificatePlan>>,
     /// With its inputs, once they were read since the last change.
@@ -183,6 +185,7 @@ impl State {
             let entry = IssuerEntry {
                 seen,
                 plan,
+                plan_hash: ContentHash([0; 32]),
                 identity,
                 ready,
                 prepared: None,
@@ -215,6 +218,7 @@ impl State {
                 .as_ref()
                 .map(|wish| Arc::new(identity_plan(key, wish)));
         }
+        entry.plan_hash = ContentHash::of(format!("{plan:?}").as_bytes());
         entry.plan = plan;
         entry.ready = None;
         self.issuers.insert(key.clone(), entry);

@@ -333,7 +333,7 @@ impl State {
         if let Some(plan) = plan {
             text.push_str(&plan.wish().hash());
             if let Some(entry) = self.issuers.get(&plan.issuer) {
-                text.push_str(&format!("{:?}", entry.plan));
+                text.push_str(&entry.plan_hash.to_hex());
                 if let Ok(issuer) = &entry.plan {
                     for input in issuer.inputs() {
                         text.push_str(&format!("{:?}", self.inputs.get(&input).map(|facts| facts.hash)));
