@@ -30,6 +30,7 @@ const SCREENS: [name: string, path: string, shows: string | RegExp][] = [
   ['secrets', '/secrets', 'nrf-tls'],
   ['calendar', '/calendar', /renewals in these twelve months/],
   ['activity', '/activity', 'Issued'],
+  ['migration-secrets', '/migration/secrets', 'Nothing to take over'],
   ['migration-issuer', '/migration/issuer', 'To the Issuer'],
   ['settings', '/settings', 'the replica'],
   ['not-found', '/no/such/page', 'There is no such page'],

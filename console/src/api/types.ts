@@ -44,19 +44,6 @@ export type FieldProblem = Schema<'WrongField'>;
 /** An answer that is no success; also made here, where there is no answer at all. */
 export type Problem = { title: string; status: number; code: string; detail?: string; errors?: FieldProblem[]; requestId?: string };
 
-export type Candidate = {
-  namespace: string;
-  secret: string;
-  type: string;
-  key: string;
-  subject: string;
-  issuer: string;
-  sans: string[];
-  notAfter: string;
-  algorithm: string;
-  managedBy?: string;
-  keyFits: boolean;
-  problems: string[];
-  suggested?: Certificate;
-};
-export type Outcome = { namespace: string; name?: string; secret?: string; result: string; problem?: Problem | string };
+export type Candidate = Schema<'CandidateRow'>;
+/** How it went with one Certificate that moves, or one Secret that is adopted. */
+export type Outcome = Schema<'Moved'> | Schema<'Adopted'>;

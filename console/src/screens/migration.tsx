@@ -183,10 +183,14 @@ function Candidates({ namespace }: { namespace: string }) {
 type Results = { items: Outcome[] };
 
 const OUTCOMES: Column<Outcome>[] = [
-  { key: 'name', title: 'Object', value: (row) => row.name ?? row.secret, cell: (row) => (row.name ? <CertificateLink of={{ namespace: row.namespace, name: row.name }} full /> : `${row.namespace}/${row.secret ?? ''}`) },
+  { key: 'name', title: 'Object', value: objectName, cell: (row) => ('name' in row ? <CertificateLink of={row} full /> : `${row.namespace}/${row.secret}`) },
   { key: 'result', width: '9rem', title: 'Result', value: (row) => row.result, cell: (row) => <ResultLabel result={row.result} /> },
-  { key: 'why', title: 'Why', cell: (row) => (typeof row.problem === 'string' ? row.problem : (row.problem?.detail ?? row.problem?.title ?? '')) },
+  { key: 'why', title: 'Why, and what follows', cell: (row) => row.problem ?? ('effect' in row ? row.effect : '') },
 ];
+
+function objectName(row: Outcome): string {
+  return 'name' in row ? row.name : row.secret;
+}
 
 /** First what would happen, then doing it. */
 function TwoSteps({ ready, request, verb, yaml }: { ready: boolean; request: (dryRun: boolean) => Request; verb: string; yaml: unknown[] }) {
@@ -217,7 +221,7 @@ function TwoSteps({ ready, request, verb, yaml }: { ready: boolean; request: (dr
       {shown && (
         <>
           {done.data && <Alert isInline variant={done.data.items.some((item) => item.result === 'Failed') ? 'warning' : 'success'} title="Done. What happens next is in each Certificate." />}
-          <DataTable plain={shown.items.length <= 100} label="Results" columns={OUTCOMES} rows={shown.items} rowKey={(row) => `${row.namespace}/${row.name ?? row.secret ?? ''}`} />
+          <DataTable plain={shown.items.length <= 100} label="Results" columns={OUTCOMES} rows={shown.items} rowKey={(row) => `${row.namespace}/${objectName(row)}`} />
           <CodeTabs yaml={yaml} requests={[request(false)]} />
         </>
       )}
