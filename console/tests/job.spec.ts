@@ -8,10 +8,7 @@ import type { Page } from '@playwright/test';
 
 const NAME = 'nrf-tls';
 
-// The job on a cluster is part of the long set: it does not yet pass every time.
-const KINDS = process.env.OCCM_LONG ? (['a directory', 'Kubernetes'] as const) : (['a directory'] as const);
-
-for (const kind of KINDS as readonly ('a directory' | 'Kubernetes')[]) {
+for (const kind of ['a directory', 'Kubernetes'] as const) {
   test.describe(`on ${kind}`, () => {
     let ca: Ca;
     let place: Place;
@@ -29,7 +26,9 @@ for (const kind of KINDS as readonly ('a directory' | 'Kubernetes')[]) {
       await ca?.stop();
     });
 
-    test('from an Issuer to a certificate that is repaired, recreated, migrated and deleted', async ({ page }) => {
+    test('from an Issuer to a certificate that is repaired, recreated, migrated and deleted', async ({ page, watched }) => {
+      // In a cluster a status that is written between two looks makes a new version; the request is sent once more.
+      watched.expected.add(412);
       await place.logIn(page);
       await makeIssuer(page, ca);
       await makeCertificate(page);
