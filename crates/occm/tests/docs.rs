@@ -22,8 +22,9 @@ use support::{BIN, Ca, SECRET, judge_files, wait_for};
 /// Commands that are run elsewhere: they build the program, or are this test.
 const ELSEWHERE: [&str; 2] = ["cargo xtask demo", "cargo xtask test"];
 /// Pages with commands for a host. Those for a cluster are run by the tests on a cluster.
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "README.md",
+    "docs/user/api.md",
     "docs/user/host.md",
     "docs/user/ca.md",
     "docs/user/states.md",
@@ -32,6 +33,8 @@ const PAGES: [&str; 5] = [
 /// Commands that go on until they are stopped.
 const GO_ON: [&str; 2] = ["occm serve --store", "occm status --store DIR --watch"];
 const SERVE: &str = "occm serve --store DIR";
+/// Where the pages serve the API; each reader has a port of its own.
+const LISTEN: &str = "127.0.0.1:8180";
 /// A block with one of these needs a cluster.
 const OF_A_CLUSTER: [&str; 3] = ["helm ", "kubectl", "--namespaces"];
 
@@ -77,6 +80,7 @@ struct Reader {
     page: &'static str,
     folder: tempfile::TempDir,
     ca: Ca,
+    listen: String,
     running: Vec<Child>,
 }
 
@@ -90,6 +94,7 @@ impl Reader {
             page,
             folder,
             ca: Ca::start("{}"),
+            listen: free_address(),
             running: Vec::new(),
         }
     }
@@ -119,6 +124,7 @@ impl Reader {
         )
         .replace("FILE", "certificates/lab.yaml")
         .replace("DIR", "certificates")
+        .replace(LISTEN, &self.listen)
         .replace("NAME", "nrf-tls")
     }
 
@@ -142,6 +148,11 @@ impl Reader {
         if GO_ON.iter().any(|start| script.starts_with(start)) {
             let mut command = self.command(&format!("exec {text}"));
             self.running.push(command.stdout(Stdio::null()).spawn().unwrap());
+            if script.contains("--listen") {
+                let token = self.folder.path().join("certificates/.occm/api/token");
+                wait_for("the token of the API", || token.exists().then_some(()));
+                wait_for("the API", || std::net::TcpStream::connect(&self.listen).ok());
+            }
             return;
         }
         let output = self.command(&text).output().unwrap();
@@ -159,12 +170,11 @@ impl Reader {
         true
     }
 
-    /// The objects of the README and a manager on them, for pages that presuppose both.
-    fn as_in_the_readme(&mut self) {
+    /// The objects of the README, for pages that presuppose them.
+    fn objects_of_the_readme(&self) {
         let (blocks, _) = blocks(&read("README.md"));
         let objects = blocks.iter().find(|block| block.language == "yaml").unwrap();
         assert!(self.write(objects));
-        self.run("README.md", SERVE);
     }
 
     fn wait_ready(&self) {
@@ -188,6 +198,12 @@ impl Drop for Reader {
     }
 }
 
+/// An address of this machine that nobody uses now.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -204,8 +220,11 @@ fn follow(page: &'static str) {
     let presupposes = !blocks
         .iter()
         .any(|block| block.text.contains("occm serve --store"));
+    if page != "README.md" {
+        reader.objects_of_the_readme();
+    }
     if presupposes {
-        reader.as_in_the_readme();
+        reader.run(page, SERVE);
     }
     for block in &blocks {
         let what = format!("line {}", block.line);
@@ -249,6 +268,11 @@ fn the_commands_of_the_readme_work() {
             .all(|command| blocks.iter().any(|block| block.text.trim() == *command))
     );
     assert!(spoken(&prose).len() >= 4, "{:?}", spoken(&prose));
+}
+
+#[test]
+fn the_commands_of_the_page_about_the_api_work() {
+    follow("docs/user/api.md");
 }
 
 #[test]
