@@ -152,6 +152,8 @@ impl Reader {
                 let token = self.folder.path().join("certificates/.occm/api/token");
                 wait_for("the token of the API", || token.exists().then_some(()));
                 wait_for("the API", || std::net::TcpStream::connect(&self.listen).ok());
+                // A request for a renewal is about a certificate that is there.
+                self.wait_ready();
             }
             return;
         }
