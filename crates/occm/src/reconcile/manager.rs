@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::model::certificate::Purpose;
 use crate::model::object::ObjectKey;
+use crate::model::plan::IssuerPlan;
 use crate::model::reason::Reason;
 use crate::reconcile::decide::{Decided, Decision, READ_AGAIN, RULES, Rule, decide};
-use crate::reconcile::issuer::{MakeEngine, PrepareError, prepare};
+use crate::reconcile::issuer::{MakeEngine, PrepareError, Problem, ReadyToUse, prepare};
 use crate::reconcile::queue::Queue;
 use crate::reconcile::report;
 use crate::reconcile::state::State;
@@ -33,6 +34,8 @@ const MAX_STEPS: usize = 32;
 const REPORT_AFTER_REPAIR: SignedDuration = SignedDuration::from_millis(500);
 /// Least time between two times at which the store is told what to attend to.
 const ATTEND_PAUSE: Duration = Duration::from_millis(50);
+/// How often inputs that change while they are read are read in one look.
+const MAX_READS: usize = 3;
 /// How long a record stays without its Certificate.
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
@@ -370,40 +373,48 @@ impl Manager {
 
     /// Reads the inputs of the subject's Issuer, if they changed since they were read.
     async fn prepare_issuer(&self, subject: &Subject) {
-        let (plan, changes) = {
-            let state = self.state();
-            let Some(key) = state.issuer_of(subject) else {
+        for _ in 0..MAX_READS {
+            let Some((plan, changes)) = self.to_prepare(subject) else {
                 return;
             };
-            let Some(entry) = state.issuers.get(&key) else {
-                return;
-            };
-            match (&entry.plan, &entry.ready) {
-                (Ok(plan), None) => (Arc::clone(plan), entry.input_changes),
-                // Nobody tells when a program is installed.
-                (Ok(plan), Some(Err(problem)))
-                    if problem.reason == Reason::EngineUnavailable
-                        && entry
-                            .prepared
-                            .is_none_or(|at| at + READ_AGAIN <= self.clock.now()) =>
-                {
-                    (Arc::clone(plan), entry.input_changes)
+            let prepared = prepare(self.store.as_ref(), Arc::clone(&plan), &self.make_engine).await;
+            let ready = match prepared {
+                Ok(ready) => Ok(Arc::new(ready)),
+                Err(PrepareError::Problem(problem)) => Err(problem),
+                Err(PrepareError::Store(error)) => {
+                    tracing::warn!(issuer = %plan.key, %error, "inputs of the Issuer could not be read");
+                    return;
                 }
-                _ => return,
+            };
+            self.prepared(&plan, changes, ready);
+        }
+    }
+
+    /// The plan of the subject's Issuer, if its inputs are to be read, and how often they have changed.
+    fn to_prepare(&self, subject: &Subject) -> Option<(Arc<IssuerPlan>, u64)> {
+        let state = self.state();
+        let key = state.issuer_of(subject)?;
+        let entry = state.issuers.get(&key)?;
+        match (&entry.plan, &entry.ready) {
+            (Ok(plan), None) => Some((Arc::clone(plan), entry.input_changes)),
+            // Nobody tells when a program is installed.
+            (Ok(plan), Some(Err(problem)))
+                if problem.reason == Reason::EngineUnavailable
+                    && entry
+                        .prepared
+                        .is_none_or(|at| at + READ_AGAIN <= self.clock.now()) =>
+            {
+                Some((Arc::clone(plan), entry.input_changes))
             }
-        };
-        let prepared = prepare(self.store.as_ref(), Arc::clone(&plan), &self.make_engine).await;
-        let ready = match prepared {
-            Ok(ready) => Ok(Arc::new(ready)),
-            Err(PrepareError::Problem(problem)) => Err(problem),
-            Err(PrepareError::Store(error)) => {
-                tracing::warn!(issuer = %plan.key, %error, "inputs of the Issuer could not be read");
-                return;
-            }
-        };
+            _ => None,
+        }
+    }
+
+    /// Takes in what was made of a plan, unless the plan or its inputs changed meanwhile.
+    fn prepared(&self, plan: &Arc<IssuerPlan>, changes: u64, ready: Result<Arc<ReadyToUse>, Problem>) {
         let mut state = self.state();
         if let Some(entry) = state.issuers.get_mut(&plan.key)
-            && entry.plan.as_ref().is_ok_and(|now| Arc::ptr_eq(now, &plan))
+            && entry.plan.as_ref().is_ok_and(|now| Arc::ptr_eq(now, plan))
             && !matches!(entry.ready, Some(Ok(_)))
             && entry.input_changes == changes
         {
