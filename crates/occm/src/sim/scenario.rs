@@ -135,12 +135,17 @@ impl Log {
                 .any(|what| what.starts_with(NOTHING) || what.starts_with("Blocked"))
     }
 
-    /// What each subject decided since `from`, without repetitions and without looks that found nothing.
-    fn told(&self, from: usize) -> BTreeMap<String, Vec<String>> {
+    /// What each subject decided since `from`, without repetitions, without looks that found nothing, and without what hangs on
+    /// the time of a look alone: that somebody looked while a back-off lasted, unless the step is about that, and
+    /// that an issuance had to wait for its turn at the CA and was gone on with.
+    fn told(&self, step: &Step, from: usize) -> BTreeMap<String, Vec<String>> {
+        let waits = step.until.is_some_and(|until| until.starts_with("Blocked"));
         let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (who, what) in self.lines().iter().skip(from) {
             let all = told.entry(who.to_string()).or_default();
-            if !what.starts_with(NOTHING) && !all.contains(what) {
+            let of_time = (what.starts_with("Blocked(BackingOff") && !waits)
+                || (what.starts_with("Resume") && all.iter().any(|before| before.starts_with("Issue")));
+            if !what.starts_with(NOTHING) && !of_time && !all.contains(what) {
                 all.push(what.clone());
             }
         }
@@ -167,12 +172,12 @@ pub async fn play(place: &impl Place, log: &Log) -> Result<Vec<String>, String> 
                     "{:?} waits for {:?}: {:?}",
                     step.name,
                     step.until,
-                    log.told(from)
+                    log.told(&step, from)
                 ));
             }
             place.moment().await;
         }
-        for (who, what) in log.told(from) {
+        for (who, what) in log.told(&step, from) {
             all.push(format!("{}: {who}: {}", step.name, what.join(", ")));
         }
     }
