@@ -229,7 +229,9 @@ test('keys alone are enough: search, rows, screens, help, and a whole wizard', a
   await tabTo(page, 'Next');
   await page.keyboard.press('Enter');
   await tabTo(page, 'Issuer');
+  await expect(page.getByRole('option', { name: 'Choose an Issuer' })).toBeAttached();
   await page.keyboard.press('ArrowDown');
+  await expect(page.getByRole('combobox', { name: 'Issuer' })).not.toHaveValue('');
   await tabTo(page, 'Next');
   await page.keyboard.press('Enter');
   await tabTo(page, 'Common name');

@@ -104,7 +104,7 @@ function IssuerStep() {
     <>
       <FormGroup label="Issuer" fieldId="issuer" isRequired>
         <FormSelect id="issuer" value={value} onChange={(_, text) => pick(text)}>
-          <FormSelectOption value="" label="Choose an Issuer" isPlaceholder />
+          <FormSelectOption value="" label={issuers.isPending ? 'Loading the Issuers…' : 'Choose an Issuer'} isPlaceholder />
           {value && !rows.some((row) => key(row.namespace, row.name) === value) && <FormSelectOption value={value} label={value} />}
           {rows.map((row) => (
             <FormSelectOption key={key(row.namespace, row.name)} value={key(row.namespace, row.name)} label={`${key(row.namespace, row.name)}${row.ready ? '' : ` (${row.reason})`}`} />
