@@ -24,6 +24,7 @@ const SCREENS: [name: string, path: string, shows: string | RegExp][] = [
   ['certificate-edit-yaml', '/certificates/default/nrf-tls/edit?as=yaml', 'Dry run: the server takes this'],
   ['issuers', '/issuers', 'wrong-secret'],
   ['issuer', '/issuers/default/lab-ca', 'CN=occm.lab-ca.example'],
+  ['issuer-events', '/issuers/default/wrong-secret/events', 'Rejected'],
   ['issuer-new', '/issuers/new', 'Address of the CMP endpoint'],
   ['identities', '/identities', 'CN=occm.lab-ca.example'],
   ['chains', '/chains', 'responses'],

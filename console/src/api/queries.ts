@@ -62,10 +62,8 @@ export const useIssuer = (namespace: string, name: string) =>
   useQuery(one<t.Issuer>(['issuer', namespace, name], objectPath('issuers', namespace, name)));
 export const useChain = (namespace: string, name: string) =>
   useQuery(one<t.Chain>(['certificate', namespace, name, 'chain'], objectPath('certificates', namespace, name, 'chain')));
-export const useCertificateEvents = (namespace: string, name: string) =>
-  useQuery(
-    one<t.CertificateEvents>(['certificate', namespace, name, 'events'], objectPath('certificates', namespace, name, 'events')),
-  );
+export const useEvents = (of: 'certificates' | 'issuers', namespace: string, name: string) =>
+  useQuery(one<t.ObjectEvents>([of === 'issuers' ? 'issuer' : 'certificate', namespace, name, 'events'], objectPath(of, namespace, name, 'events')));
 export const useIdentities = () => useQuery(one<{ items: t.Identity[] }>(['identities'], '/identities'));
 export const useSecrets = (namespace?: string) =>
   useQuery(one<{ items: t.SecretItem[]; total: number }>(['secrets', namespace ?? ''], '/secrets', { namespace }));

@@ -19,11 +19,11 @@ const LIMIT = 500;
 
 const COLUMNS: Column<ActivityItem>[] = [
   { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
-  { key: 'severity', width: '7rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <PersonLabel /> : <SeverityLabel severity={row.severity} />) },
+  { key: 'severity', width: '6.5rem', title: 'Severity', cell: (row) => (row.kind === 'Audit' ? <PersonLabel /> : <SeverityLabel severity={row.severity} />) },
   { key: 'what', width: '9.5rem', title: 'What', cell: (row) => <Two first={row.kind === 'Audit' ? row.what : row.reason} second={row.result} /> },
-  { key: 'object', width: '13rem', title: 'Object', cell: (row) => (row.object ? <ObjectLink of={row.object} /> : <span className="occm-muted">–</span>) },
+  { key: 'object', width: '10.5rem', title: 'Object', cell: (row) => (row.object ? <ObjectLink of={row.object} /> : <span className="occm-muted">–</span>) },
   { key: 'message', title: 'Message', cell: (row) => <span className="occm-clamp occm-clamp--two" title={row.message}>{row.message}</span> },
-  { key: 'who', width: '8rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
+  { key: 'who', width: '6.5rem', title: 'Who', cell: (row) => <Two first={row.who} second={row.from} /> },
 ];
 
 const nameOf = ({ object }: ActivityItem) => (object ? `${object.namespace}/${object.name}` : '');

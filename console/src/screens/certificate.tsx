@@ -4,12 +4,13 @@ import { Alert, Button, Content, Tab, Tabs, TabTitleText } from '@patternfly/rea
 import { useState, type ReactNode } from 'react';
 import { Link, useNavigate, useParams } from 'react-router';
 import { objectPath, type Request } from '../api/client';
-import { useCertificate, useCertificateEvents, useChain } from '../api/queries';
-import type { Certificate, CertificateEvents, Chain, ChainCertificate, Condition, Failure, HistoryEntry, OutputSpec } from '../api/types';
+import { useCertificate, useChain } from '../api/queries';
+import type { Certificate, Chain, ChainCertificate, Condition, Failure, HistoryEntry, OutputSpec } from '../api/types';
 import { act, remove, type Target } from '../operations';
 import { Code, toYaml } from '../parts/code';
+import { EventsTab } from '../parts/events';
 import { Facts, Lines, Panel, type Fact } from '../parts/facts';
-import { ExpiryLabel, SeverityLabel, StatusLabel, SyncLabel, VerdictLabel } from '../parts/labels';
+import { ExpiryLabel, StatusLabel, SyncLabel, VerdictLabel } from '../parts/labels';
 import { LifeBar } from '../parts/lifebar';
 import { certificatePath, IssuerLink } from '../parts/links';
 import { ActionMenu } from '../parts/menu';
@@ -91,7 +92,7 @@ function content(tab: string, certificate: Certificate, namespace: string, name:
     case 'history':
       return <HistoryTab certificate={certificate} />;
     case 'events':
-      return <EventsTab namespace={namespace} name={name} />;
+      return <EventsTab of="certificates" namespace={namespace} name={name} />;
     case 'yaml':
       return <YamlTab certificate={certificate} />;
     default:
@@ -419,7 +420,7 @@ function HistoryTab({ certificate }: { certificate: Certificate }) {
   const history = certificate.status?.history ?? [];
   if (history.length === 0) return <Empty title="No history">No certificate was issued yet.</Empty>;
   const columns: Column<HistoryEntry>[] = [
-    { key: 'revision', width: '7rem', title: 'Revision', cell: (row) => row.revision, value: (row) => row.revision },
+    { key: 'revision', width: '8rem', title: 'Revision', cell: (row) => row.revision, value: (row) => row.revision },
     { key: 'issued', title: 'Issued', cell: (row) => <When time={row.issuedAt} seconds /> },
     { key: 'reason', width: '10rem', title: 'Why', cell: (row) => row.reason },
     { key: 'until', title: 'Valid until', cell: (row) => <When time={row.notAfter} seconds /> },
@@ -430,35 +431,6 @@ function HistoryTab({ certificate }: { certificate: Certificate }) {
       <p>The last ten certificates, newest first{history.length < 10 ? '; these are all' : ''}.</p>
       <DataTable plain label="History" columns={columns} rows={history} rowKey={(row) => String(row.revision)} />
     </div>
-  );
-}
-
-type EventRow = CertificateEvents['items'][number];
-
-function EventsTab({ namespace, name }: { namespace: string; name: string }) {
-  const query = useCertificateEvents(namespace, name);
-  const columns: Column<EventRow>[] = [
-    { key: 'time', width: '11rem', title: 'Time', cell: (row) => <When time={row.time} stacked seconds /> },
-    { key: 'severity', width: '8rem', title: 'Severity', cell: (row) => <SeverityLabel severity={row.severity} /> },
-    { key: 'reason', title: 'Reason', cell: (row) => row.reason },
-    { key: 'message', title: 'Message', cell: (row) => row.message + ((row.count ?? 1) > 1 ? ` (${row.count} times)` : '') },
-  ];
-  return (
-    <Answered query={query} what="events">
-      {({ items, reachesBackTo, source }) => (
-        <div className="occm-stack">
-          <p>
-            {source ? `${source}. ` : ''}
-            {reachesBackTo && (
-              <>
-                They reach back to <When time={reachesBackTo} />.
-              </>
-            )}
-          </p>
-          {items.length === 0 ? <Empty title="No events">Nothing happened in that time.</Empty> : <DataTable plain label="Events" columns={columns} rows={items} rowKey={(row) => `${row.time} ${row.reason} ${row.message}`} />}
-        </div>
-      )}
-    </Answered>
   );
 }
 

@@ -9,6 +9,7 @@ import { useIssuer } from '../api/queries';
 import type { Issuer, TestResult, TrustSource } from '../api/types';
 import { remove } from '../operations';
 import { Code, toYaml } from '../parts/code';
+import { EventsTab } from '../parts/events';
 import { Facts, Panel } from '../parts/facts';
 import { ExpiryLabel, StatusLabel } from '../parts/labels';
 import { LifeBar } from '../parts/lifebar';
@@ -83,6 +84,13 @@ export function IssuerDetail() {
             <Tabs activeKey={tab} onSelect={(_, key) => void navigate(key === 'overview' ? path : `${path}/${key}`, { replace: true })} aria-label="Parts of this Issuer" className="occm-tabs">
               <Tab eventKey="overview" title={<TabTitleText>Overview</TabTitleText>}>
                 {tab === 'overview' && <IssuerOverview issuer={issuer} />}
+              </Tab>
+              <Tab eventKey="events" title={<TabTitleText>Events</TabTitleText>}>
+                {tab === 'events' && (
+                  <div className="occm-tab">
+                    <EventsTab of="issuers" namespace={namespace} name={name} />
+                  </div>
+                )}
               </Tab>
               <Tab eventKey="yaml" title={<TabTitleText>YAML</TabTitleText>}>
                 {tab === 'yaml' && (

@@ -229,7 +229,7 @@ function System({ overview }: { overview: Overview }) {
           ['Store', overview.store],
           ['Leader', overview.holder ? `${overview.holder}${overview.leader ? ' (answers you)' : ''}` : 'nobody'],
           ['Health', health.data ? (health.data.status === 'ok' ? 'ok' : `${health.data.status}${health.data.synced ? '' : ', not in step with the store'}`) : undefined],
-          ['Running', health.data?.since && <TimeAgo key="since" time={health.data.since} />],
+          ['Started', health.data?.since && <TimeAgo key="since" time={health.data.since} />],
           ['Namespaces', shown],
         ]}
       />

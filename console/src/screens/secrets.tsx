@@ -79,14 +79,14 @@ const COLUMNS: Column<SecretItem>[] = [
   {
     key: 'writer',
     width: '9rem',
-    title: 'Last written',
+    title: 'Since, by',
     value: (row) => row.since,
     cell: (row) => (
       <div className="occm-two">
-        {row.lastWriter && <span className="occm-ellipsis">{row.lastWriter}</span>}
-        <span className="occm-muted">
-          <TimeAgo time={row.since} none={row.lastWriter ? '' : '–'} />
+        <span>
+          <TimeAgo time={row.since} none="–" />
         </span>
+        {row.lastWriter && <span className="occm-muted occm-ellipsis">{row.lastWriter}</span>}
       </div>
     ),
   },
