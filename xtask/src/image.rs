@@ -1,7 +1,7 @@
 //! `cargo xtask image`: the container images as OCI archives, without a daemon, the same bytes each time.
 //!
 //! ```text
-//! build     a static binary (musl)                       image.rs
+//! build     the console's pages, a static binary (musl)  image.rs
 //! root      the files of each image                      image.rs tar.rs
 //! archive   layer, configuration, manifest, index        oci.rs
 //! ```
@@ -19,6 +19,7 @@ use crate::console::say;
 use crate::debian::Tool;
 use crate::image::oci::Image;
 use crate::image::tar::Tree;
+use crate::web::Web;
 use crate::workspace::Workspace;
 use crate::{cache, debian, peers, process};
 
@@ -32,7 +33,7 @@ use crate::{cache, debian, peers, process};
 ///   skopeo copy oci-archive:target/image/occm.oci.tar docker://REGISTRY/occm:VERSION
 ///
 /// Needs `rustup target add x86_64-unknown-linux-musl` and the Debian package musl-tools; both are brought where that
-/// is allowed.
+/// is allowed. The console, which is in both, needs Node.js with npm.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -102,6 +103,7 @@ pub(crate) fn write(out: &Path, quick: bool) -> Result<Vec<Written>> {
 }
 
 fn write_from(workspace: &Workspace, target: &Path, out: &Path, quick: bool) -> Result<Vec<Written>> {
+    Web::find(&workspace.root)?.build()?;
     let binary = build(workspace, target, quick)?;
     cache::make(out)?;
     let version = workspace.package("occm").map(|package| package.version.clone());
@@ -138,6 +140,7 @@ fn check(args: &Args, first: &[Written]) -> Result<()> {
     let again = workspace.target.join("image-check");
     let _ = fs::remove_dir_all(&again);
     say("building everything a second time, elsewhere");
+    Web::find(&workspace.root)?.discard()?;
     let second = write_from(&workspace, &again, &again.join("image"), args.quick)?;
     for (first, second) in first.iter().zip(&second) {
         ensure!(
@@ -160,7 +163,9 @@ fn build(workspace: &Workspace, target: &Path, quick: bool) -> Result<Vec<u8>> {
     let mut command = workspace.cargo();
     command
         .args(["build", "--package", "occm", "--bin", "occm", "--target", TARGET])
-        .args(["--profile", profile, "--locked"])
+        .args(["--profile", profile, "--features", "console", "--locked"])
+        // With them the console's pages would be read from this machine's folders.
+        .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
         .env("CARGO_TARGET_DIR", target)
         .env("CC_x86_64_unknown_linux_musl", "musl-gcc")
         .env("SOURCE_DATE_EPOCH", "0");

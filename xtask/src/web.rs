@@ -107,6 +107,12 @@ impl Web {
             .context("the console could not be built")
     }
 
+    /// Forgets the built pages.
+    pub(crate) fn discard(&self) -> Result<()> {
+        let built = self.folder.join("dist");
+        fs::remove_dir_all(&built).with_context(|| format!("cannot remove {}", built.display()))
+    }
+
     /// Checks types; the log has all of the output.
     pub(crate) fn check(&self, log: &Path) -> Result<()> {
         let mut command = self.npm(&["run", "--silent", "check"]);

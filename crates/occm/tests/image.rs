@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Ca, SECRET, certificate_yaml, issuer_yaml, openssl, wait_for};
+use crate::support::{Ca, SECRET, certificate_yaml, http, issuer_yaml, openssl, wait_for};
 
 const USER: u32 = 65_532;
 
@@ -143,6 +143,14 @@ struct Container {
 }
 
 impl Container {
+    /// Where its API is.
+    fn address(&self) -> Option<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        let (_, rest) = log.split_once("http://127.0.0.1:")?;
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Some(format!("127.0.0.1:{port}"))
+    }
+
     /// Lines of a file of `/proc` about it that begin so.
     fn proc(&self, file: &str, start: &str) -> Vec<String> {
         let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap();
@@ -186,13 +194,23 @@ fn enrols(name: &str, engine: &str) {
     write("web.yaml", &certificate_yaml("web", ""));
     chown(store.path(), Some(USER), Some(USER)).unwrap();
 
-    let container = image.start(store.path(), &["serve", "--store", "/store"]);
+    let container = image.start(
+        store.path(),
+        &["serve", "--store", "/store", "--listen", "127.0.0.1:0"],
+    );
     let output = |key: &str| store.path().join("secrets/default/web-tls").join(key);
     wait_for("the output", || {
         std::fs::read(output("tls.crt"))
             .ok()
             .filter(|bytes| !bytes.is_empty())
     });
+
+    let address = wait_for("the API", || container.address());
+    let page = http(&address, "GET", "/certificates", "");
+    assert!(
+        page.contains("<div id=\"root\">"),
+        "the console is in the image: {page}"
+    );
 
     assert_eq!(
         container.proc("status", "Uid:"),
