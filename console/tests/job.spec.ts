@@ -60,6 +60,8 @@ for (const kind of ['a directory', 'Kubernetes'] as const) {
       await expect(page.getByText('No certificates yet')).toBeVisible();
       // `onDelete: Keep` is the default: the workload keeps what it has.
       expect(place.read(NAME, 'tls.crt')).toBeTruthy();
+
+      await takeOver(page, place);
     });
   });
 }
@@ -176,4 +178,28 @@ async function remove(page: Page) {
   await dialog.getByLabel(`Type ${NAME} to go on`).fill(NAME);
   await dialog.getByRole('button', { name: 'Delete' }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Certificates' })).toBeVisible();
+}
+
+/** A Secret that somebody else made is taken over as it is. */
+async function takeOver(page: Page, place: Place) {
+  const [key, certificate] = [place.read(NAME, 'tls.key') ?? '', place.read(NAME, 'tls.crt') ?? ''];
+  place.createSecret('legacy', key, certificate);
+  await page.getByRole('link', { name: 'Migration', exact: true }).click();
+  const candidates = page.getByRole('grid', { name: 'Secrets with certificates' });
+  await candidates.getByRole('checkbox', { name: 'Select legacy' }).check();
+  await accessible(page, 'Secrets that can be taken over');
+  await choice(page, 'Renew from').selectOption(`${place.namespace}/new-ca`);
+  await page.getByRole('button', { name: 'Dry run', exact: true }).click();
+  const results = page.getByRole('grid', { name: 'Results' });
+  await expect(results).toContainText('legacy');
+  await page.getByRole('button', { name: 'Take over 1', exact: true }).click();
+  await expect(page.getByText('Done. What happens next is in each Certificate.')).toBeVisible();
+  await accessible(page, 'Secrets that were taken over');
+  await page.getByRole('button', { name: 'Look for more Secrets' }).click();
+  await expect(page.getByText('Nothing to take over')).toBeVisible();
+  await page.goto(`${place.url}/certificates/${place.namespace}/legacy`);
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+  await expect(page.getByText(serialOf(certificate), { exact: true }).first()).toBeVisible();
+  expect(place.read('legacy', 'tls.crt')).toBe(certificate);
+  expect(place.read('legacy', 'tls.key')).toBe(key);
 }

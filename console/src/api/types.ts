@@ -44,6 +44,11 @@ export type FieldProblem = Schema<'WrongField'>;
 /** An answer that is no success; also made here, where there is no answer at all. */
 export type Problem = { title: string; status: number; code: string; detail?: string; errors?: FieldProblem[]; requestId?: string };
 
+export type Move = Schema<'Migration'>;
+export type Adoption = Schema<'Adoption'>;
+/** A body that is not filled in yet. */
+export type Sent<Body> = { [Field in keyof Body]?: Body[Field] | undefined };
+
 export type Candidate = Schema<'CandidateRow'>;
 /** How it went with one Certificate that moves, or one Secret that is adopted. */
 export type Outcome = Schema<'Moved'> | Schema<'Adopted'>;

@@ -3,6 +3,7 @@
  * columns keep their places when data changes.
  */
 
+import { Checkbox } from '@patternfly/react-core';
 import { Table, Tbody, Td, Th, Thead, Tr, type ThProps } from '@patternfly/react-table';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from 'react';
@@ -111,7 +112,7 @@ export function DataTable<Row>(props: Props<Row>) {
           <Tr aria-rowindex={1}>
             {onSelect && (
               <Th
-                className="occm-col-select"
+                className="pf-v6-c-table__check occm-col-select"
                 select={{
                   onSelect: (_, on) => onSelect(on ? new Set([...(selected ?? []), ...choosable.map(rowKey)]) : new Set()),
                   isSelected: all,
@@ -141,18 +142,19 @@ export function DataTable<Row>(props: Props<Row>) {
               <Tr key={key} aria-rowindex={index + 2} data-row={index} isRowSelected={selected?.has(key) ?? false} className={plain ? '' : 'occm-row'}>
                 {onSelect && (
                   <Td
-                    className="occm-col-select"
+                    className="pf-v6-c-table__check occm-col-select"
                     onClickCapture={(event) => {
                       shift.current = event.shiftKey;
                     }}
-                    select={{
-                      rowIndex: index,
-                      onSelect: (_: unknown, on: boolean) => pick(index, on, shift.current),
-                      isSelected: selected?.has(key) ?? false,
-                      isDisabled: props.selectable?.(row) === false,
-                    }}
-                    aria-label={props.selectLabel?.(row) ?? `Select ${key}`}
-                  />
+                  >
+                    <Checkbox
+                      id={`select-${key}`}
+                      aria-label={props.selectLabel?.(row) ?? `Select ${key}`}
+                      isChecked={selected?.has(key) ?? false}
+                      isDisabled={props.selectable?.(row) === false}
+                      onChange={(_, on) => pick(index, on, shift.current)}
+                    />
+                  </Td>
                 )}
                 {columns.map((column) => (
                   <Td key={column.key} dataLabel={column.title} className={column.className ?? ''}>

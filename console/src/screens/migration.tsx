@@ -6,7 +6,7 @@ import { useMemo, useState } from 'react';
 import { useLocation, useNavigate, useParams } from 'react-router';
 import { call, type Request } from '../api/client';
 import { queryClient, useCandidates, useIssuers } from '../api/queries';
-import type { Candidate, Outcome, Ref } from '../api/types';
+import type { Adoption, Candidate, Move, Outcome, Ref, Sent } from '../api/types';
 import { Expiry } from '../parts/expiry';
 import { ResultLabel } from '../parts/labels';
 import { CertificateLink } from '../parts/links';
@@ -67,7 +67,7 @@ function ToIssuer({ given }: { given: Given }) {
   const [to, setTo] = useState('');
   const body: { certificates?: Ref[]; from?: Ref | undefined; to: Ref | undefined } = { ...(certificates ? { certificates } : { from: reference(from) }), to: reference(to) };
   const ready = Boolean(body.to && (certificates?.length || body.from));
-  const request = (dryRun: boolean): Request => ({ method: 'POST', path: '/migrate', body: { ...body, dryRun } });
+  const request = (dryRun: boolean): Request => ({ method: 'POST', path: '/migrate', body: { ...body, dryRun } satisfies Sent<Move> });
   return (
     <div className="occm-tab occm-stack">
       <p>Certificates are enrolled anew at the other Issuer, one after the other within its rate. Until then their outputs keep what they have.</p>
@@ -155,11 +155,18 @@ function Candidates({ namespace }: { namespace: string }) {
   const query = useCandidates(namespace);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const [issuer, setIssuer] = useState('');
-  const items = useMemo(() => query.data?.items ?? [], [query.data]);
+  // What was taken over is no candidate any more; it stays in sight until somebody looks again.
+  const [held, setHeld] = useState<Candidate[]>();
+  const items = useMemo(() => held ?? query.data?.items ?? [], [held, query.data]);
+  const lookAgain = () => {
+    setHeld(undefined);
+    setSelected(new Set());
+    void queryClient.invalidateQueries({ queryKey: ['candidates'] });
+  };
   const chosen = items.filter((item) => selected.has(item.secret));
   const to = reference(issuer);
-  const secrets = chosen.map((item) => ({ namespace: item.namespace, secret: item.secret }));
-  const request = (dryRun: boolean): Request => ({ method: 'POST', path: '/adopt', body: { secrets, issuerRef: to, dryRun } });
+  const secrets = chosen.map((item) => ({ namespace: item.namespace, name: item.secret }));
+  const request = (dryRun: boolean): Request => ({ method: 'POST', path: '/adopt', body: { secrets, issuerRef: to, dryRun } satisfies Sent<Adoption> });
   const yaml = chosen.map((item) => ({ ...(item.suggested ?? {}), spec: { ...(item.suggested?.spec ?? {}), issuerRef: to ?? {} } }));
   return (
     <Answered query={query} what="Secrets with certificates">
@@ -172,7 +179,14 @@ function Candidates({ namespace }: { namespace: string }) {
             <Form isHorizontal className="occm-form">
               <IssuerSelect id="adopt-issuer" label="Renew from" value={issuer} onChange={setIssuer} />
             </Form>
-            <TwoSteps key={JSON.stringify([secrets, issuer])} ready={Boolean(to) && secrets.length > 0} request={request} verb="Take over" yaml={yaml} />
+            <TwoSteps key={JSON.stringify([secrets, issuer])} ready={Boolean(to) && secrets.length > 0} request={request} verb="Take over" yaml={yaml} onStart={() => setHeld(items)} />
+            {held && (
+              <div>
+                <Button variant="link" isInline onClick={lookAgain}>
+                  Look for more Secrets
+                </Button>
+              </div>
+            )}
           </div>
         )
       }
@@ -193,15 +207,15 @@ function objectName(row: Outcome): string {
 }
 
 /** First what would happen, then doing it. */
-function TwoSteps({ ready, request, verb, yaml }: { ready: boolean; request: (dryRun: boolean) => Request; verb: string; yaml: unknown[] }) {
+function TwoSteps({ ready, request, verb, yaml, onStart }: { ready: boolean; request: (dryRun: boolean) => Request; verb: string; yaml: unknown[]; onStart?: () => void }) {
   const preview = useMutation({ mutationFn: () => call<Results>(request(true)) });
   const done = useMutation({
     mutationFn: () => call<Results>(request(false)),
+    onMutate: () => onStart?.(),
     onSuccess: ({ items }) => {
       const failed = items.filter((item) => item.result === 'Failed').length;
       toast(failed ? `${items.length - failed} done, ${failed} failed` : `${items.length} done`, failed ? 'danger' : 'success');
       void queryClient.invalidateQueries({ queryKey: ['certificates'] });
-      void queryClient.invalidateQueries({ queryKey: ['candidates'] });
     },
   });
   const shown = done.data ?? preview.data;

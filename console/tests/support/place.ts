@@ -1,7 +1,7 @@
 /** Where the main job is done: on a directory, or on a real control plane. The test is the same. */
 
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, type Page } from '@playwright/test';
@@ -16,6 +16,8 @@ export interface Place {
   logIn(page: Page): Promise<void>;
   /** Content of one key of an output; `undefined` while it is not there. */
   read(secret: string, key: string): string | undefined;
+  /** A Secret of type TLS that somebody else made. */
+  createSecret(secret: string, key: string, certificate: string): void;
   /** As somebody who should not. */
   deleteSecret(secret: string): void;
   stop(): Promise<void>;
@@ -40,6 +42,13 @@ export class OnDirectory implements Place {
 
   read(secret: string, key: string) {
     return this.host.read(secret, key);
+  }
+
+  createSecret(secret: string, key: string, certificate: string) {
+    const folder = join(this.host.folder, 'secrets', this.namespace, secret);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'tls.key'), key, { mode: 0o600 });
+    writeFileSync(join(folder, 'tls.crt'), certificate);
   }
 
   deleteSecret(secret: string) {
@@ -108,6 +117,11 @@ export class OnKubernetes implements Place {
     const { data } = JSON.parse(text) as { data: Record<string, string> };
     const value = data[key];
     return value === undefined ? undefined : Buffer.from(value, 'base64').toString();
+  }
+
+  createSecret(name: string, key: string, certificate: string) {
+    const secret = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls', metadata: { name, namespace: this.namespace }, stringData: { 'tls.key': key, 'tls.crt': certificate } };
+    kubectlOf(this.instance)('create -f -', JSON.stringify(secret));
   }
 
   deleteSecret(secret: string) {
