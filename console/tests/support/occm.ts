@@ -34,6 +34,12 @@ export class Ca {
     return `${this.address}/cmp`;
   }
 
+  /** How the CA's ledger has a certificate: `confirmed`, `revoked`, ... */
+  async stateOf(serial: string): Promise<string | undefined> {
+    const entries = (await (await fetch(`${this.address}/-/ledger`)).json()) as { serial: string; state: { is: string } }[];
+    return entries.find((entry) => entry.serial === serial)?.state.is;
+  }
+
   async stop() {
     await this.program.stop();
     rmSync(this.folder, { recursive: true, force: true });
