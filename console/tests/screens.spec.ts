@@ -6,8 +6,8 @@ import type { Page } from '@playwright/test';
 import { accessible, expect, field, logIn, setTheme, settled, test, type Theme } from './support/browser';
 import { Ca, certificate, Host, inputs, issuer } from './support/occm';
 
-/** Pictures for people: below `docs/images` where OCCM_IMAGES says so, else beside the other results. */
-const IMAGES = process.env.OCCM_IMAGES ?? 'node_modules/.cache/images';
+/** Pictures for people: below `docs/images` where OCCM_PICTURES says so, else beside the other results. */
+const IMAGES = process.env.OCCM_PICTURES ?? 'node_modules/.cache/images';
 
 const SCREENS: [name: string, path: string, shows: string | RegExp][] = [
   ['overview', '/', 'Needs attention'],
@@ -38,7 +38,7 @@ const SCREENS: [name: string, path: string, shows: string | RegExp][] = [
 ];
 
 /** In the README and the docs. */
-const PICTURED = ['overview', 'certificates', 'certificate', 'chain', 'calendar'];
+const PICTURED: Record<Theme, string[]> = { light: ['overview', 'certificates', 'certificate', 'calendar'], dark: ['overview'] };
 
 let ca: Ca;
 let host: Host;
@@ -109,10 +109,10 @@ async function uncut(page: Page, name: string) {
 }
 
 async function picture(page: Page, name: string, theme: Theme) {
-  const wanted = process.env.OCCM_IMAGES ? PICTURED.includes(name) : true;
+  const wanted = process.env.OCCM_PICTURES ? PICTURED[theme].includes(name) : true;
   if (!wanted) return;
   await page.screenshot({ path: join(IMAGES, `${name}-${theme}.png`) });
-  if (process.env.OCCM_IMAGES) return;
+  if (process.env.OCCM_PICTURES) return;
   await page.setViewportSize({ width: 1920, height: 1080 });
   await settled(page);
   await page.screenshot({ path: join(IMAGES, `${name}-${theme}-wide.png`) });
