@@ -14,6 +14,7 @@ mod libtest;
 mod peers;
 mod plan;
 mod process;
+mod python;
 mod report;
 mod simulate;
 mod stop;

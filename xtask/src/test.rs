@@ -24,7 +24,7 @@ use crate::report::{Outcome, Skips};
 use crate::unpack::UNPACKED;
 use crate::web::{self, Web};
 use crate::workspace::{Package, Workspace};
-use crate::{cache, demo, deny, image, peers, process, stream};
+use crate::{cache, demo, deny, image, peers, process, python, stream};
 
 /// Run every test there is, and say what was skipped and why.
 ///
@@ -43,6 +43,7 @@ use crate::{cache, demo, deny, image, peers, process, stream};
 ///   OCCM_BIN             the built `occm`
 ///   OCCM_XTASK           this program, for `kube up --json` and its kin
 ///   KUBEBUILDER_ASSETS   folder with etcd, kube-apiserver, kube-controller-manager, kubectl, kube-scheduler, kwok, helm
+///   OCCM_SCHEMATHESIS    `schemathesis`, judge of the REST API
 ///   OCCM_CHROMIUM        a Chromium for the console's tests; brought from Debian's packages unless set
 ///   OCCM_LONG            set by --long: take minutes where seconds are usual
 #[derive(clap::Args)]
@@ -210,8 +211,14 @@ fn steps(workspace: &Workspace, args: &Args, skips: Skips) -> Result<Vec<Step<Wo
             &["tools"],
             bring_unpacked(),
         ),
+        step(
+            "schemathesis",
+            "judge of the REST API, from Python's package index",
+            &[],
+            bring_schemathesis(),
+        ),
     ];
-    let needs = ["tools", "binary", "peers", "unpacked"];
+    let needs = ["tools", "binary", "peers", "unpacked", "schemathesis"];
     for package in &workspace.packages {
         let what = format!("unit and integration tests of {}", package.name);
         let name = format!("test-{}", package.name);
@@ -274,7 +281,8 @@ fn kube_steps(workspace: &Workspace, wishes: &[String]) -> Result<Vec<Step<World
         let bring = format!("kubernetes-{version}");
         let what = format!("control plane {version}, built from Go modules or from KUBEBUILDER_ASSETS");
         steps.push(step(&bring, &what, &["tools"], bring_control_plane(version)));
-        let needs = ["tools", "binary", "peers", "unpacked", &bring];
+        // The OpenID Connect provider of the tests is one of the console's packages.
+        let needs = ["tools", "binary", "peers", "unpacked", CONSOLE_BUILD, &bring];
         let what = format!("tests on a real Kubernetes {version}");
         steps.push(step(
             &format!("kube-{version}"),
@@ -317,6 +325,17 @@ fn bring_unpacked() -> Action<World> {
             }
         }
         Outcome::Done("all here".to_owned())
+    })
+}
+
+fn bring_schemathesis() -> Action<World> {
+    Box::new(|world| match python::schemathesis() {
+        Ok(program) => {
+            let found = format!("{}", program.display());
+            world.environment.push(("OCCM_SCHEMATHESIS", program.into()));
+            Outcome::Done(found)
+        }
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
     })
 }
 

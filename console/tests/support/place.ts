@@ -61,7 +61,7 @@ export class OnDirectory implements Place {
 }
 
 /** What `xtask kube up --json` tells. */
-type Instance = { kubeconfig: string; assets: string };
+export type Instance = { kubeconfig: string; assets: string };
 
 /** Rights of a person who runs certificates in one namespace, and none elsewhere. */
 const RIGHTS = [
@@ -134,6 +134,6 @@ export class OnKubernetes implements Place {
   }
 }
 
-function kubectlOf({ kubeconfig, assets }: Instance) {
+export function kubectlOf({ kubeconfig, assets }: Instance) {
   return (line: string, input?: string) => execFileSync(join(assets, 'kubectl'), ['--kubeconfig', kubeconfig, ...line.split(' ')], { encoding: 'utf8', ...(input === undefined ? {} : { input }), maxBuffer: 1e8 });
 }

@@ -16,6 +16,7 @@ mod activity;
 mod acts;
 mod assets;
 mod audit;
+mod bounds;
 mod bulk;
 mod caller;
 mod chain;
@@ -69,7 +70,7 @@ pub(crate) struct Api {
     pub(crate) limits: Limits,
     pub(crate) view: Arc<View>,
     pub(crate) authority: Authority,
-    pub(crate) seal: Seal,
+    pub(crate) seal: Arc<Seal>,
     pub(crate) oidc: Option<Oidc>,
     pub(crate) rates: Rates,
     pub(crate) audit: Audit,
@@ -86,7 +87,7 @@ pub(crate) struct Setup {
     pub(crate) about: About,
     pub(crate) limits: Limits,
     pub(crate) authority: Authority,
-    pub(crate) seal: Seal,
+    pub(crate) seal: Arc<Seal>,
     pub(crate) door: Door,
     /// With occm's own rights: read for public facts only.
     pub(crate) store: Arc<dyn Store>,

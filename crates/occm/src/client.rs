@@ -299,6 +299,31 @@ pub trait Objects: Send + Sync {
     /// is compared with the certificate beside it and dropped.
     fn secrets<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>>;
 
+    /// The Secrets of others that could be taken over, and for each the Certificate that would do it; `issuer` is the Issuer that
+    /// those name.
+    fn candidates<'a>(
+        &'a self,
+        scope: &'a Scope,
+        issuer: Option<&'a ObjectKey>,
+    ) -> BoxFuture<'a, ClientResult<Vec<adopt::Candidate>>> {
+        Box::pin(async move {
+            let secrets = self.secrets(scope).await?;
+            let mut certificates = self.list(Kind::Certificate, scope).await?;
+            // Certificates elsewhere may name Secrets here; who may not see them learns it from the manager.
+            if *scope != Scope::All
+                && let Ok(all) = self.list(Kind::Certificate, &Scope::All).await
+            {
+                certificates = all;
+            }
+            Ok(adopt::candidates(
+                &secrets,
+                &certificates,
+                issuer,
+                Timestamp::now(),
+            ))
+        })
+    }
+
     /// One Secret, whatever it holds.
     fn secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ClientResult<SecretSeen>>;
 

@@ -266,6 +266,7 @@ fn without_rights_on_rbac_and_definitions_the_chart_says_what_an_administrator_a
         &chart,
         "--namespace=home-n",
         "--show-only=templates/rbac.yaml",
+        "--show-only=templates/roles.yaml",
     ];
     arguments.extend(model.iter().map(String::as_str));
     let rendered = cluster.helm(&arguments).unwrap();
@@ -282,7 +283,7 @@ fn without_rights_on_rbac_and_definitions_the_chart_says_what_an_administrator_a
 }
 
 /// Wrong values and the path that the refusal names.
-const WRONG: [(&str, &str); 29] = [
+const WRONG: [(&str, &str); 41] = [
     ("--set=model=everywhere", "/model"),
     ("--set=model=shared", "/namespaces"),
     ("--set=namespaces={nrf}", "/namespaces"),
@@ -315,6 +316,33 @@ const WRONG: [(&str, &str); 29] = [
         "/terminationGracePeriodSeconds",
     ),
     ("--set=extraEnv[0].value=x", "/extraEnv/0"),
+    ("--set=api.enabled=perhaps", "/api/enabled"),
+    ("--set=api.port=443", "/api/port"),
+    ("--set=api.address=everywhere", "/api/address"),
+    ("--set=api.service.type=ExternalName", "/api/service/type"),
+    ("--set=api.tls.secretName=No_Name", "/api/tls/secretName"),
+    ("--set=api.idleTimeout=soon", "/api/idleTimeout"),
+    ("--set=api.requestsPerSecond=0", "/api/requestsPerSecond"),
+    (
+        "--set=api.oidc.issuer=https://idp.example,api.externalUrl=https://occm.example",
+        "/api/oidc/clientId",
+    ),
+    (
+        "--set=api.oidc.issuer=https://idp.example,api.oidc.clientId=occm",
+        "/api/externalUrl",
+    ),
+    (
+        "--set=roles.view[0].kind=Robot,roles.view[0].name=x",
+        "/roles/view/0/kind",
+    ),
+    (
+        "--set=roles.edit[0].kind=ServiceAccount,roles.edit[0].name=x",
+        "/roles/edit/0",
+    ),
+    (
+        "--set=roles.create=false,roles.admin[0].kind=User,roles.admin[0].name=x",
+        "/roles/admin",
+    ),
 ];
 
 #[test]
@@ -338,7 +366,7 @@ fn every_object_of_a_release_is_taken_by_the_api_server_whatever_is_chosen() {
     let Some(cluster) = cluster() else { return };
     let chart = folder().to_string_lossy().into_owned();
     namespaces(cluster, &["dry", "nrf-dry"]);
-    let cases: [&[&str]; 4] = [
+    let cases: [&[&str]; 6] = [
         &[],
         &["--set=model=shared,namespaces={nrf-dry},replicas=2"],
         &[
@@ -348,6 +376,15 @@ fn every_object_of_a_release_is_taken_by_the_api_server_whatever_is_chosen() {
             "--set=serviceAccount.create=false,serviceAccount.name=mine,rbac.create=false,crds.enabled=false",
             "--set=commonLabels.team=core,podAnnotations.a=b,podLabels.c=d,nodeSelector.e=f,priorityClassName=high",
             "--set=extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example:3128,health.address=[::]",
+        ],
+        &[
+            "--set=api.enabled=true,api.service.type=NodePort,api.tls.enabled=false,api.banner=for you only,openssl.enabled=true",
+            "--set=roles.view[0].kind=ServiceAccount,roles.view[0].name=x,roles.view[0].namespace=y",
+        ],
+        &[
+            "--set=api.enabled=true,api.externalUrl=https://occm.example:8443,api.oidc.issuer=https://idp.example,api.oidc.clientId=occm",
+            "--set=api.oidc.clientSecretName=oidc-client,api.oidc.caConfigMapName=roots,api.oidc.scopes={openid,groups}",
+            "--set=model=shared,namespaces={nrf-dry},roles.admin[0].kind=Group,roles.admin[0].name=oidc:admins",
         ],
     ];
     for case in cases {

@@ -21,12 +21,15 @@ type Right = (String, String, String);
 
 /// Name of the chart's ServiceAccount in tests.
 const ACCOUNT: &str = "occm";
+/// The same where people come from an OpenID Connect provider.
+const WITH_OIDC: &str = "occm-oidc";
 /// The manager's requests begin so, those of a person with kubectl do not.
 const AGENT: &str = "occm/";
 /// Fewer requests mean that the tests did not run.
 const FEW: usize = 1_000;
 
-fn rights_of_the_chart(assets: &Path) -> BTreeSet<Right> {
+/// Rights of the manager itself, with these values.
+fn rights_of_the_chart(assets: &Path, values: &[&str]) -> BTreeSet<Right> {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart");
     let rendered = Command::new(assets.join("helm"))
         .args(["template", ACCOUNT])
@@ -36,6 +39,7 @@ fn rights_of_the_chart(assets: &Path) -> BTreeSet<Right> {
             "--set=model=shared,namespaces={other}",
             "--show-only=templates/rbac.yaml",
         ])
+        .args(values)
         .output()
         .expect("helm runs");
     assert!(
@@ -70,8 +74,8 @@ fn texts(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What the manager asked for: the right, whether it was for one namespace, and whether it was granted.
-fn requests(log: &Path) -> impl Iterator<Item = (Right, bool, bool, String)> {
+/// What an account asked for as the manager: the right, whether it was for one namespace, and whether it was granted.
+fn requests(log: &Path, account: &str) -> impl Iterator<Item = (Right, bool, bool, String)> {
     let lines = BufReader::new(std::fs::File::open(log).unwrap()).lines();
     lines.filter_map(|line| {
         // A killed API server leaves half a line.
@@ -80,7 +84,7 @@ fn requests(log: &Path) -> impl Iterator<Item = (Right, bool, bool, String)> {
             .as_str()?
             .strip_prefix("system:serviceaccount:")?;
         let agent = event["userAgent"].as_str().unwrap_or_default();
-        if user.split(':').nth(1) != Some(ACCOUNT) || !agent.starts_with(AGENT) {
+        if user.split(':').nth(1) != Some(account) || !agent.starts_with(AGENT) {
             return None;
         }
         let object = &event["objectRef"];
@@ -100,23 +104,11 @@ fn requests(log: &Path) -> impl Iterator<Item = (Right, bool, bool, String)> {
     })
 }
 
-#[test]
-fn the_chart_gives_every_right_that_is_asked_for_and_none_that_is_not() {
-    let (Some(folder), Some(assets)) = (
-        std::env::var_os("OCCM_AUDIT"),
-        std::env::var_os("KUBEBUILDER_ASSETS"),
-    ) else {
-        println!("skipped: OCCM_AUDIT names no folder of audit logs; run `cargo xtask test`");
-        return;
-    };
-    let given = rights_of_the_chart(&PathBuf::from(assets));
-    let logs: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+/// Compares what an account asked for with what it is given; what is in `elsewhere` may be unused here.
+fn compare(logs: &[PathBuf], account: &str, given: &BTreeSet<Right>, elsewhere: &BTreeSet<Right>) -> usize {
     let (mut used, mut count) = (BTreeSet::new(), 0);
     let mut beyond = BTreeSet::new();
-    for (right, in_namespace, granted, uri) in logs.iter().flat_map(|log| requests(log)) {
+    for (right, in_namespace, granted, uri) in logs.iter().flat_map(|log| requests(log, account)) {
         count += 1;
         if !in_namespace || !given.contains(&right) {
             beyond.insert(format!("{right:?} {uri}"));
@@ -126,21 +118,53 @@ fn the_chart_gives_every_right_that_is_asked_for_and_none_that_is_not() {
         }
     }
     println!(
-        "{count} requests in {} logs, {} rights used",
+        "{account}: {count} requests in {} logs, {} rights used",
         logs.len(),
         used.len()
     );
     assert!(
+        beyond.is_empty(),
+        "the chart does not give these rights to {account}: {beyond:#?}"
+    );
+    let unused: BTreeSet<_> = given
+        .difference(&used)
+        .filter(|right| !elsewhere.contains(*right))
+        .collect();
+    assert!(
+        unused.is_empty(),
+        "nothing ever asks for these rights of {account}, so they must go: {unused:#?}"
+    );
+    count
+}
+
+#[test]
+fn the_chart_gives_every_right_that_is_asked_for_and_none_that_is_not() {
+    let (Some(folder), Some(assets)) = (
+        std::env::var_os("OCCM_AUDIT"),
+        std::env::var_os("KUBEBUILDER_ASSETS"),
+    ) else {
+        println!("skipped: OCCM_AUDIT names no folder of audit logs; run `cargo xtask test`");
+        return;
+    };
+    let assets = PathBuf::from(assets);
+    // The API alone needs nothing more: people come with their own rights.
+    let given = rights_of_the_chart(&assets, &["--set=api.enabled=true"]);
+    assert_eq!(given, rights_of_the_chart(&assets, &[]));
+    let with_oidc = rights_of_the_chart(
+        &assets,
+        &[
+            "--set=api.enabled=true,api.externalUrl=https://x.example,api.oidc.issuer=https://y.example,api.oidc.clientId=occm",
+        ],
+    );
+    let logs: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let count = compare(&logs, ACCOUNT, &given, &BTreeSet::new());
+    assert!(
         count >= FEW,
         "{count} requests in {logs:?}: the tests did not run"
     );
-    assert!(
-        beyond.is_empty(),
-        "the chart does not give these rights: {beyond:#?}"
-    );
-    let unused: BTreeSet<_> = given.difference(&used).collect();
-    assert!(
-        unused.is_empty(),
-        "nothing ever asks for these rights, so they must go: {unused:#?}"
-    );
+    assert!(with_oidc.len() > given.len());
+    compare(&logs, WITH_OIDC, &with_oidc, &given);
 }

@@ -30,6 +30,34 @@ rules:
   resources: [events]
   verbs: [create, patch]
 {{ include "occm.binding" (dict "root" $root "namespace" $namespace "name" (include "occm.fullname" $root)) }}
+{{- if and $root.Values.api.enabled $root.Values.api.oidc.issuer }}
+{{- /* A provider's users have no rights of their own at the API server: occm asks what each may do, and does it. */}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ include "occm.fullname" $root }}-oidc
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "occm.labels" $root | nindent 4 }}
+rules:
+- apiGroups: [authorization.k8s.io]
+  resources: [localsubjectaccessreviews]
+  verbs: [create]
+- apiGroups: [occm.dev]
+  resources: [issuers]
+  verbs: [get, create, update, patch, delete]
+- apiGroups: [occm.dev]
+  resources: [certificates]
+  verbs: [create, update, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{ include "occm.binding" (dict "root" $root "namespace" $namespace "name" (printf "%s-oidc" (include "occm.fullname" $root))) }}
+{{- end }}
 {{- end }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -59,6 +59,7 @@ impl Audit {
 
     /// Writes a line.
     pub(crate) fn write(&self, api: &Api, line: &Line) {
+        guard::set_audited();
         let from = guard::from_address()
             .map(|from| from.to_string())
             .unwrap_or_default();

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
 use crate::api::access::Authority;
+use crate::api::audit::Line;
+use crate::api::guard;
 use crate::api::problem::{Answer, Code, Fault};
 use crate::api::session::{self, Session};
 
@@ -75,6 +77,11 @@ struct Identified(Result<Option<Arc<Caller>>, Fault>);
 pub(crate) async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let now = api.clock.now();
     let found = identity(&api, request.headers(), now).await;
+    let who = match &found {
+        Ok(Some(caller)) => caller.user.clone(),
+        _ => "nobody".to_owned(),
+    };
+    let asked = writes(request.method()).then(|| format!("{} {}", request.method(), request.uri().path()));
     let found = found.and_then(|caller| match caller {
         Some(caller) if !csrf_holds(&caller, request.method(), request.headers()) => Err(Fault::new(
             Code::Forbidden,
@@ -87,6 +94,16 @@ pub(crate) async fn identify(State(api): State<Arc<Api>>, mut request: Request, 
     let caller = found.as_ref().ok().cloned().flatten();
     request.extensions_mut().insert(Identified(found));
     let mut response = next.run(request).await;
+    if let Some(asked) = asked
+        && !guard::is_audited()
+    {
+        // It came to nothing before it was known what it is.
+        let word = match response.extensions().get::<Code>() {
+            Some(code) => format!("{code:?}"),
+            None => response.status().as_u16().to_string(),
+        };
+        api.audit.write(&api, &Line::session(&who, &asked, &word));
+    }
     let session = caller.and_then(|caller| caller.session.clone());
     if let Some(session) = session
         && !response.headers().contains_key(header::SET_COOKIE)
@@ -158,12 +175,16 @@ async fn by_token(api: &Api, token: &str) -> Answer<Caller> {
     }
 }
 
+fn writes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// A browser sends cookies also for pages of others; those do not know the session's token.
 fn csrf_holds(caller: &Caller, method: &Method, headers: &HeaderMap) -> bool {
     let Some(session) = &caller.session else {
         return true;
     };
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    if !writes(method) {
         return true;
     }
     let told = headers

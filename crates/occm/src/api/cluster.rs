@@ -17,9 +17,12 @@ use serde_json::{Value, json};
 use crate::api::access::{Resource, Verb};
 use crate::api::caller::Caller;
 use crate::api::problem::{Answer, Code, Fault};
+use crate::api::seal::{self, Seal};
 use crate::client::kube::{KubeCallers, KubeObjects};
-use crate::client::{ClientError, Objects};
-use crate::store::ContentHash;
+use crate::client::{ClientError, InputValues, Objects};
+use crate::model::object::ObjectKey;
+use crate::model::plan::{InputKind, InputRef};
+use crate::store::{ContentHash, Store};
 
 /// How long it is remembered whose a token is.
 const IDENTITY: Duration = Duration::from_secs(20);
@@ -29,6 +32,13 @@ const ACCESS: Duration = Duration::from_secs(10);
 const MAX_REMEMBERED: usize = 50_000;
 /// Longest name of a user.
 const MAX_USER: usize = 1024;
+
+/// How often the Secret with the keys of cookies is read, unless something could not be opened.
+const KEYS_AGAIN: Duration = Duration::from_secs(60);
+/// How soon it is read again after a failure, and at the most often.
+const KEYS_SOON: Duration = Duration::from_secs(5);
+/// Key in that Secret.
+const KEYS: &str = "keys";
 
 /// The cluster as the authority on callers.
 pub(crate) struct Cluster {
@@ -147,6 +157,61 @@ impl Cluster {
         self.access.put(place, allowed, ACCESS);
         Ok(allowed)
     }
+}
+
+/// Keeps a seal supplied with the keys in a Secret that all replicas share. The first one that misses it makes it.
+pub(crate) async fn follow_keys(seal: Arc<Seal>, own: KubeObjects, store: Arc<dyn Store>, secret: ObjectKey) {
+    let mut known = None;
+    let mut told = false;
+    loop {
+        let pause = match keys(&own, store.as_ref(), &secret).await {
+            Ok(text) => {
+                let hash = ContentHash::of(text.expose());
+                if known != Some(hash) {
+                    let text = String::from_utf8_lossy(text.expose());
+                    match seal.take(&format!("Secret {secret}"), &text) {
+                        Ok(()) => tracing::info!(%secret, "keys of session cookies were read"),
+                        Err(error) => tracing::error!(%error, "keys of session cookies cannot be used"),
+                    }
+                    known = Some(hash);
+                }
+                told = false;
+                KEYS_AGAIN
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%secret, %error, "keys of session cookies cannot be read; trying again");
+                }
+                KEYS_SOON
+            }
+        };
+        tokio::time::sleep(KEYS_SOON).await;
+        let _ = tokio::time::timeout(pause.saturating_sub(KEYS_SOON), seal.unopened.notified()).await;
+    }
+}
+
+async fn keys(own: &KubeObjects, store: &dyn Store, secret: &ObjectKey) -> Result<pki::Secret, ClientError> {
+    let input = InputRef {
+        kind: InputKind::Secret,
+        object: secret.clone(),
+    };
+    for _ in 0..2 {
+        if let Some(mut data) = store.read_input(&input).await? {
+            return data
+                .remove(KEYS)
+                .ok_or_else(|| ClientError::NotFound(format!("key {KEYS} of Secret {secret}")));
+        }
+        let line = seal::new_line()
+            .map_err(|error| ClientError::Unavailable("random numbers".to_owned(), format!("{error:#}")))?;
+        let value = pki::Secret::new(line.as_bytes().to_vec());
+        let values = InputValues([(KEYS.to_owned(), value)].into());
+        // Another replica may be first: then its keys are read.
+        match own.make_secret(secret, &values).await {
+            Ok(()) | Err(ClientError::Exists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ClientError::NotFound(format!("Secret {secret}")))
 }
 
 /// Answers that are good for a while.

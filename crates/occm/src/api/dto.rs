@@ -11,7 +11,7 @@ use crate::model::certificate::{Certificate, OutputStatus, PrivateKeyAlgorithm, 
 use crate::model::condition::{Condition, ConditionStatus};
 use crate::model::issuer::{FailureStatus, Issuer};
 use crate::model::object::{Metadata, ObjectKey};
-use crate::model::plan::{InputKind, InputRef, IssuerPlan};
+use crate::model::plan::{InputKind, InputRef, IssuerPlan, is_namespace, is_object_name};
 use crate::store::{Broken, Seen};
 
 /// Schema of a time: RFC 3339, UTC.
@@ -37,10 +37,28 @@ impl JsonSchema for Time {
 pub(crate) struct Name {
     /// Namespace.
     #[schemars(length(min = 1, max = 63))]
+    #[serde(deserialize_with = "of_namespace")]
     pub(crate) namespace: String,
     /// Name.
     #[schemars(length(min = 1, max = 253))]
+    #[serde(deserialize_with = "of_object")]
     pub(crate) name: String,
+}
+
+fn of_namespace<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
+    let text = String::deserialize(reader)?;
+    match is_namespace(&text) {
+        true => Ok(text),
+        false => Err(serde::de::Error::custom("cannot be a namespace")),
+    }
+}
+
+fn of_object<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
+    let text = String::deserialize(reader)?;
+    match is_object_name(&text) {
+        true => Ok(text),
+        false => Err(serde::de::Error::custom("cannot be the name of an object")),
+    }
 }
 
 impl From<&ObjectKey> for Name {

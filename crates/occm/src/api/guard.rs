@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ tokio::task_local! {
 struct RequestFacts {
     id: Arc<str>,
     from: IpAddr,
+    /// Whether there is an audit line for it.
+    audited: Arc<AtomicBool>,
 }
 
 /// Names the request that is being served; empty outside of one.
@@ -40,6 +43,18 @@ pub(crate) fn request_id() -> String {
 /// Address that the request came from.
 pub(crate) fn from_address() -> Option<IpAddr> {
     REQUEST.try_with(|request| request.from).ok()
+}
+
+/// Says that there is an audit line for the request that is being served.
+pub(crate) fn set_audited() {
+    let _ = REQUEST.try_with(|request| request.audited.store(true, Ordering::Relaxed));
+}
+
+/// Whether there is one.
+pub(crate) fn is_audited() -> bool {
+    REQUEST
+        .try_with(|request| request.audited.load(Ordering::Relaxed))
+        .unwrap_or_default()
 }
 
 /// The outermost layer.
@@ -59,6 +74,7 @@ pub(crate) async fn guard(
     let facts = RequestFacts {
         id: id.clone(),
         from: peer.ip(),
+        audited: Arc::default(),
     };
     let is_api = request.uri().path().starts_with("/api/");
     let limit = api.limits.request;

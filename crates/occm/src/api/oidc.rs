@@ -355,6 +355,9 @@ pub(crate) struct CallbackQuery {
     /// Why the provider let nobody in.
     #[schemars(length(max = 256))]
     error: Option<String>,
+    /// Which provider it comes from (RFC 9207).
+    #[schemars(length(max = 1024))]
+    iss: Option<String>,
 }
 
 fn configured(api: &Api) -> Answer<&Oidc> {
@@ -369,10 +372,7 @@ pub(crate) async fn login(
     Params(query): Params<LoginQuery>,
 ) -> Answer<Response> {
     let oidc = configured(&api)?;
-    let from = guard::from_address()
-        .map(|from| from.to_string())
-        .unwrap_or_default();
-    api.rates.take_login(&from, &api)?;
+    api.sealed_sessions()?;
     let provider = oidc.provider().await.map_err(|error| {
         tracing::warn!(error = format!("{error:#}"), "OpenID Connect provider");
         Fault::new(
@@ -519,6 +519,12 @@ async fn finish(
     let state = query.state.unwrap_or_default();
     if !pki::constant_time_eq(state.as_bytes(), pending.state.as_bytes()) {
         return Err(no("this is the end of another login; log in again"));
+    }
+    if query
+        .iss
+        .is_some_and(|told| told.trim_end_matches('/') != oidc.settings.issuer.trim_end_matches('/'))
+    {
+        return Err(no("this is the answer of another provider; log in again"));
     }
     if let Some(error) = query.error {
         let shown = crate::model::field::shown(&error);

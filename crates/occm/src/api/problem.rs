@@ -213,6 +213,7 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = self.code.status();
         let mut response = (status, Json(self.problem())).into_response();
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
+use crate::api::bounds;
 use crate::api::problem::{Code, Fault};
 use crate::client::Run;
 use crate::model::object::ObjectKey;
@@ -102,10 +103,13 @@ fn is_json(kind: Option<&HeaderValue>) -> bool {
 /// Parameters of the query.
 pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
+impl<T: DeserializeOwned + JsonSchema> FromRequestParts<Arc<Api>> for Params<T> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Response> {
+        if let Some(fault) = bounds::broken::<T>(&parts.uri) {
+            return Err(fault.into_response());
+        }
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
             Err(error) => {
@@ -345,7 +349,10 @@ impl Operation {
     }
 
     pub(crate) fn optional_body<T: JsonSchema>(mut self) -> Self {
-        self.body = Some((Content::Json(|schemas| schemas.subschema_for::<T>()), false));
+        self.body = Some((
+            Content::Json(|schemas| schemas.subschema_for::<Option<T>>()),
+            false,
+        ));
         self
     }
 

@@ -1,7 +1,7 @@
 //! Sealed texts: what a cookie says is for us alone, and nobody can change it (AES-256-GCM).
 //!
-//! The keys come from a file, so that every replica reads what another one sealed. The first key seals, all of them
-//! open: a new key is put in front, and the old one removed when the longest session is over.
+//! The keys come from a file or from a Secret, so that every replica reads what another one sealed. The first key seals, all
+//! of them open: a new key is put last, after a while in front, and the old one removed when the longest session is over.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
@@ -23,6 +24,8 @@ const MAX_SEALED: usize = 8 * 1024;
 pub(crate) struct Seal {
     file: Option<PathBuf>,
     keys: Mutex<Keys>,
+    /// Told when something was not opened: the keys may be newer elsewhere.
+    pub(crate) unopened: Notify,
 }
 
 struct Keys {
@@ -35,26 +38,49 @@ impl Seal {
     #[cfg(any(test, feature = "kube"))]
     pub(crate) fn ephemeral() -> anyhow::Result<Self> {
         let keys = vec![key(&*new_key()?)?];
-        Ok(Self {
-            file: None,
-            keys: Mutex::new(Keys { modified: None, keys }),
-        })
+        Ok(Self::of(None, Keys { modified: None, keys }))
+    }
+
+    /// With keys that come later by [`Self::take`]; until then nothing is sealed or opened.
+    #[cfg(any(test, feature = "kube"))]
+    pub(crate) fn waiting() -> Self {
+        let keys = Vec::new();
+        Self::of(None, Keys { modified: None, keys })
+    }
+
+    fn of(file: Option<PathBuf>, keys: Keys) -> Self {
+        Self {
+            file,
+            keys: Mutex::new(keys),
+            unopened: Notify::new(),
+        }
+    }
+
+    /// Whether there are keys.
+    pub(crate) fn is_ready(&self) -> bool {
+        let held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        !held.keys.is_empty()
+    }
+
+    /// Takes these keys from now on; `origin` is for people.
+    #[cfg(any(test, feature = "kube"))]
+    pub(crate) fn take(&self, origin: &str, text: &str) -> anyhow::Result<()> {
+        let keys = parse(origin, text)?;
+        let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys = keys;
+        Ok(())
     }
 
     /// With the keys in a file: one base64 text of 32 bytes a line. Read again when it changes.
     pub(crate) fn from_file(path: &Path) -> anyhow::Result<Self> {
         let keys = Keys::read(path)?;
-        Ok(Self {
-            file: Some(path.to_owned()),
-            keys: Mutex::new(keys),
-        })
+        Ok(Self::of(Some(path.to_owned()), keys))
     }
 
     /// As [`Self::from_file`]; a file that does not exist is made.
     pub(crate) fn from_own_file(path: &Path) -> anyhow::Result<Self> {
         if !path.exists() {
-            let text = Zeroizing::new(Base64::encode_string(&*new_key()?) + "\n");
-            crate::api::local::write_private(path, text.as_bytes())
+            crate::api::local::write_private(path, new_line()?.as_bytes())
                 .with_context(|| path.display().to_string())?;
         }
         Self::from_file(path)
@@ -83,14 +109,18 @@ impl Seal {
         let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN)?;
         self.refresh();
         let held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        held.keys.iter().find_map(|key| {
+        let opened = held.keys.iter().find_map(|key| {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let mut bytes = Zeroizing::new(bytes.to_vec());
             let text = key
                 .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut bytes)
                 .ok()?;
             Some(Zeroizing::new(text.to_vec()))
-        })
+        });
+        if opened.is_none() {
+            self.unopened.notify_one();
+        }
+        opened
     }
 
     fn refresh(&self) {
@@ -112,27 +142,32 @@ impl Seal {
 
 impl Keys {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let allowed = "1 to 8 lines, each the base64 text of 32 random bytes";
         let modified = modified(path);
         let text = Zeroizing::new(std::fs::read_to_string(path).with_context(|| path.display().to_string())?);
-        let mut keys = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let bytes = Zeroizing::new(Base64::decode_vec(line).unwrap_or_default());
-            anyhow::ensure!(
-                bytes.len() == KEY_BYTES && keys.len() < MAX_KEYS,
-                "{}: line {} is no key; allowed: {allowed}",
-                path.display(),
-                keys.len() + 1
-            );
-            keys.push(key(&bytes)?);
-        }
-        anyhow::ensure!(
-            !keys.is_empty(),
-            "{}: holds no key; allowed: {allowed}",
-            path.display()
-        );
+        let keys = parse(&path.display().to_string(), &text)?;
         Ok(Self { modified, keys })
     }
+}
+
+fn parse(origin: &str, text: &str) -> anyhow::Result<Vec<RandomizedNonceKey>> {
+    let allowed = "1 to 8 lines, each the base64 text of 32 random bytes";
+    let mut keys = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let bytes = Zeroizing::new(Base64::decode_vec(line).unwrap_or_default());
+        anyhow::ensure!(
+            bytes.len() == KEY_BYTES && keys.len() < MAX_KEYS,
+            "{origin}: line {} is no key; allowed: {allowed}",
+            keys.len() + 1
+        );
+        keys.push(key(&bytes)?);
+    }
+    anyhow::ensure!(!keys.is_empty(), "{origin}: holds no key; allowed: {allowed}");
+    Ok(keys)
+}
+
+/// A new key as a line of such a file.
+pub(crate) fn new_line() -> anyhow::Result<Zeroizing<String>> {
+    Ok(Zeroizing::new(Base64::encode_string(&*new_key()?) + "\n"))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -192,6 +227,18 @@ mod tests {
         let new = rotated.seal("session", b"new").unwrap();
         std::fs::write(&file, known).unwrap();
         assert!(Seal::from_file(&file).unwrap().open("session", &new).is_none());
+    }
+
+    #[test]
+    fn keys_that_come_later_seal_from_then_on_and_wrong_ones_change_nothing() {
+        let seal = Seal::waiting();
+        assert!(!seal.is_ready() && seal.seal("session", b"hello").is_none());
+        seal.take("Secret", &new_line().unwrap()).unwrap();
+        let text = seal.seal("session", b"hello").unwrap();
+        assert!(seal.take("Secret", "no key").is_err());
+        assert!(seal.is_ready() && seal.open("session", &text).is_some());
+        seal.take("Secret", &new_line().unwrap()).unwrap();
+        assert!(seal.open("session", &text).is_none());
     }
 
     #[test]

@@ -252,6 +252,7 @@ pub(crate) async fn log_in(State(api): State<Arc<Api>>, Body(login): Body<Login>
         .map(|from| from.to_string())
         .unwrap_or_default();
     api.rates.take_login(&from, &api)?;
+    api.sealed_sessions()?;
     let tried = login.user.clone().unwrap_or_else(|| "token".to_owned());
     match check(&api, login).await {
         Ok(session) => {
@@ -310,6 +311,20 @@ async fn check(api: &Api, login: Login) -> Answer<Session> {
             "there must be one way to log in",
             "token alone, or user and password",
         )),
+    }
+}
+
+impl Api {
+    /// Refuses a login while the keys of session cookies are not known.
+    pub(crate) fn sealed_sessions(&self) -> Answer<()> {
+        if self.seal.is_ready() {
+            return Ok(());
+        }
+        let detail =
+            "the keys of session cookies are not known yet; try again in some seconds, or use a bearer token";
+        let mut fault = Fault::new(Code::Unavailable, detail);
+        fault.retry_after = Some(5);
+        Err(fault)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::telemetry;
 /// Longest time that a changed log level lasts, in minutes: a day.
 const MAX_MINUTES: u32 = 24 * 60;
 
+/// Longest log level, in characters.
+const MAX_LEVEL: usize = 256;
+
 /// How this process is.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -204,6 +207,13 @@ async fn change_level(api: &Arc<Api>, caller: &Caller, wanted: &WantedLevel) -> 
     api.allow(caller, Verb::Update, Resource::LogLevels, &home)
         .await?;
     let minutes = wanted.minutes.unwrap_or(60);
+    if wanted.level.is_empty() || wanted.level.chars().count() > MAX_LEVEL {
+        return Err(Fault::field(
+            "level",
+            "is empty or too long",
+            format!("1 to {MAX_LEVEL} characters"),
+        ));
+    }
     if !(1..=MAX_MINUTES).contains(&minutes) {
         return Err(Fault::field(
             "minutes",

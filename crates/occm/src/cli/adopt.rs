@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::cli::table::{distance, table};
 use crate::cli::target::{Opened, TargetArgs, advised};
 use crate::cli::{Output, out};
-use crate::client::adopt::{AdoptResult, Candidate, Outcome, candidates, run};
-use crate::client::{Run, Scope};
+use crate::client::Run;
+use crate::client::adopt::{AdoptResult, Candidate, Outcome, run};
 use crate::model::object::Kind;
 
 /// Which Secrets.
@@ -71,28 +71,12 @@ impl Adopt {
 
     async fn candidates(&self, opened: &Opened) -> anyhow::Result<Vec<Candidate>> {
         let scope = opened.scope(self.all_namespaces);
-        let secrets = opened.objects.secrets(&scope).await.map_err(advised)?;
-        let mut certificates = opened
-            .objects
-            .list(Kind::Certificate, &scope)
-            .await
-            .map_err(advised)?;
-        // Certificates elsewhere may name Secrets here; who may not see them learns it from the manager.
-        if scope != Scope::All
-            && let Ok(all) = opened.objects.list(Kind::Certificate, &Scope::All).await
-        {
-            certificates = all;
-        }
         let issuer = self.issuer.as_deref().map(|name| opened.key(name));
         if let Some(issuer) = &issuer {
             opened.objects.get(Kind::Issuer, issuer).await.map_err(advised)?;
         }
-        Ok(candidates(
-            &secrets,
-            &certificates,
-            issuer.as_ref(),
-            Timestamp::now(),
-        ))
+        let found = opened.objects.candidates(&scope, issuer.as_ref()).await;
+        found.map_err(advised)
     }
 
     fn list(&self, found: &[Candidate]) -> anyhow::Result<String> {

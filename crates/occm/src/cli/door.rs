@@ -18,6 +18,8 @@ use crate::client::{Objects, Scope};
 use crate::clock::Clock;
 use crate::engines;
 use crate::model::duration;
+#[cfg(feature = "kube")]
+use crate::model::object::ObjectKey;
 use crate::store::Store;
 use crate::store::dir::DirStore;
 
@@ -51,6 +53,14 @@ pub(crate) struct DoorArgs {
     /// Keys of the session cookies: one base64 text of 32 random bytes a line, the first one seals; the same for all replicas
     #[arg(long, env = "OCCM_COOKIE_KEYS", value_name = "FILE")]
     cookie_keys: Option<PathBuf>,
+    /// Kubernetes: Secret in occm's own namespace with these keys, under `keys`; made by the first replica that misses it
+    #[arg(
+        long,
+        env = "OCCM_COOKIE_SECRET",
+        value_name = "NAME",
+        conflicts_with = "cookie_keys"
+    )]
+    cookie_secret: Option<String>,
     /// Users (YAML: name, password as `occm password` prints it, roles by namespace); on a host only
     #[arg(long, env = "OCCM_USERS", value_name = "FILE")]
     users: Option<PathBuf>,
@@ -70,6 +80,9 @@ pub(crate) struct DoorArgs {
     /// Requests of one address in a second, over longer times
     #[arg(long, env = "OCCM_REQUESTS_PER_SECOND", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests_per_second: u32,
+    /// Logins of one address in a minute; behind a proxy all people have its address
+    #[arg(long, env = "OCCM_LOGINS_PER_MINUTE", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    logins_per_minute: u32,
 }
 
 /// How people log in with an OpenID Connect provider; in Kubernetes only.
@@ -193,6 +206,7 @@ impl DoorArgs {
             listen: Some(listen),
             idle_timeout: "30m".to_owned(),
             requests_per_second: 200,
+            logins_per_minute: 20,
             ..Self::default()
         }
     }
@@ -213,6 +227,10 @@ impl DoorArgs {
             self.oidc.oidc_issuer.is_none(),
             "--oidc-issuer: OpenID Connect works in Kubernetes, where RBAC says what people may do; allowed: --users"
         );
+        anyhow::ensure!(
+            self.cookie_secret.is_none(),
+            "--cookie-secret: there are no Secrets of a cluster here; allowed: --cookie-keys"
+        );
         let private = dir.join(".occm/api");
         let logins = match &self.users {
             Some(file) => Local::from_file(file)?,
@@ -224,7 +242,7 @@ impl DoorArgs {
         };
         let objects: Arc<dyn Objects> = Arc::new(DirObjects::beside(Arc::clone(&store)).at_home(&place.home));
         let door = Door::Shared(Arc::clone(&objects));
-        let setup = self.setup(place, Logins::Local(logins), seal, door, store)?;
+        let setup = self.setup(place, Logins::Local(logins), Arc::new(seal), door, store)?;
         let api = Api::start(setup, objects.as_ref(), vec![Scope::All]);
         self.run(api, listener, url, stop).map(Some)
     }
@@ -245,12 +263,23 @@ impl DoorArgs {
             self.users.is_none(),
             "--users: in Kubernetes the cluster knows the users; allowed: with --store only"
         );
-        let seal = match &self.cookie_keys {
-            Some(file) => CookieSeal::from_file(file)?,
-            None => CookieSeal::ephemeral()?,
-        };
         let cluster = crate::api::cluster::Cluster::new(config, &place.home).context("Kubernetes client")?;
         let objects = cluster.own().clone();
+        let seal = Arc::new(match (&self.cookie_keys, &self.cookie_secret) {
+            (Some(file), _) => CookieSeal::from_file(file)?,
+            (None, Some(_)) => CookieSeal::waiting(),
+            (None, None) => CookieSeal::ephemeral()?,
+        });
+        if let Some(name) = &self.cookie_secret {
+            let secret = ObjectKey::new(&place.home, name);
+            let following = crate::api::cluster::follow_keys(
+                Arc::clone(&seal),
+                objects.clone(),
+                Arc::clone(&store),
+                secret,
+            );
+            tokio::spawn(following);
+        }
         let scopes = place.namespaces.iter().cloned().map(Scope::Namespace).collect();
         let setup = self.setup(place, Logins::Cluster(cluster), seal, Door::Cluster, store)?;
         let api = Api::start(setup, &objects, scopes);
@@ -278,7 +307,7 @@ impl DoorArgs {
         &self,
         place: Place,
         authority: Logins,
-        seal: CookieSeal,
+        seal: Arc<CookieSeal>,
         door: Door,
         store: Arc<dyn Store>,
     ) -> anyhow::Result<Setup> {
@@ -294,12 +323,18 @@ impl DoorArgs {
                 holder: place.holder,
                 leads: place.leads,
                 since: clock.now(),
-                https: self.tls_cert.is_some(),
+                https: self.tls_cert.is_some()
+                    || self
+                        .oidc
+                        .external_url
+                        .as_deref()
+                        .is_some_and(|url| url.starts_with("https://")),
                 banner: self.login_banner.as_deref().map(banner).transpose()?,
             },
             limits: Limits {
                 idle,
                 requests_per_second: self.requests_per_second,
+                logins_per_minute: self.logins_per_minute,
                 ..Limits::default()
             },
             authority,

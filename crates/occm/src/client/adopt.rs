@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use pki::{KeyAlgorithm, KeyUsages, San};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::client::check::check;
@@ -26,7 +26,7 @@ const MAX_COMMON_NAME: usize = 64;
 const CERT_MANAGER: &str = "cert-manager.io/certificate-name";
 
 /// A Secret that could be taken over.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     /// Namespace.

@@ -4,6 +4,7 @@
 //! expected version; a dry run is the API server's own (`dryRun=All`), so that its admission has a say.
 
 mod happened;
+mod made;
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};

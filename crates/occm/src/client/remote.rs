@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::client::adopt::Candidate;
 use crate::client::check;
 use crate::client::{
     ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, InputValues, Item, Objects, Run,
@@ -28,7 +29,9 @@ use crate::web::{Web, encode};
 const PAGE: usize = 500;
 /// Requests at one time.
 const AT_ONCE: usize = 8;
-/// How often a watch asks.
+/// How often a request is sent again that came too soon.
+const TIMES_AGAIN: u32 = 30;
+/// How often a watch asks, and how long after a request that came too soon.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Objects behind a REST API. Cheap to clone.
@@ -49,6 +52,11 @@ struct Answer {
 struct Row {
     namespace: String,
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    items: Vec<Candidate>,
 }
 
 #[derive(Deserialize)]
@@ -118,9 +126,20 @@ impl RemoteObjects {
         }
         let text = body.map(Value::to_string).unwrap_or_default();
         let url = format!("{}{path}", self.base);
-        let sent = self.web.send(&url, method, headers, text).await;
-        let (status, bytes) =
-            sent.map_err(|error| ClientError::Unavailable(what.to_owned(), format!("{error:#}")))?;
+        let mut again = 0..TIMES_AGAIN;
+        let (status, bytes) = loop {
+            let sent = self
+                .web
+                .send(&url, method.clone(), headers.clone(), text.clone())
+                .await;
+            let (status, bytes) =
+                sent.map_err(|error| ClientError::Unavailable(what.to_owned(), format!("{error:#}")))?;
+            // Nothing was done: a large fleet is read more slowly.
+            if status != StatusCode::TOO_MANY_REQUESTS || again.next().is_none() {
+                break (status, bytes);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        };
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let answer = Answer { status, body };
         if answer.status.is_success() {
@@ -271,7 +290,7 @@ fn item(kind: Kind, key: &ObjectKey, value: Value) -> Item {
 fn not_over_this_door<T: Send + 'static>(what: &str) -> BoxFuture<'static, ClientResult<T>> {
     let error = ClientError::Forbidden(
         what.to_owned(),
-        "the REST API tells no Secrets; ask its /adopt/candidates, or use --store or a kubeconfig".to_owned(),
+        "the REST API tells no Secrets, only which could be adopted".to_owned(),
     );
     futures::future::ready(Err(error)).boxed()
 }
@@ -429,6 +448,26 @@ impl Objects for RemoteObjects {
 
     fn secrets<'a>(&'a self, _: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>> {
         not_over_this_door("Secrets")
+    }
+
+    fn candidates<'a>(
+        &'a self,
+        scope: &'a Scope,
+        issuer: Option<&'a ObjectKey>,
+    ) -> BoxFuture<'a, ClientResult<Vec<Candidate>>> {
+        async move {
+            let mut query = Vec::new();
+            if let Scope::Namespace(namespace) = scope {
+                query.push(format!("namespace={}", encode(namespace)));
+            }
+            if let Some(issuer) = issuer {
+                query.push(format!("issuer={}", encode(&issuer.to_string())));
+            }
+            let path = format!("/adopt/candidates?{}", query.join("&"));
+            let found: Found = self.read("Secrets", &path).await?;
+            Ok(found.items)
+        }
+        .boxed()
     }
 
     fn secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ClientResult<SecretSeen>> {

@@ -15,6 +15,7 @@ mod bad;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod bounds;
 mod leaks;
 mod objects;
@@ -22,4 +23,5 @@ mod remote;
 mod rest;
 mod roles;
 mod sessions;
+mod table;
 mod tls;

@@ -47,6 +47,140 @@ fn status_and_requests_work_through_the_api_with_a_token() {
         let (good, text) = occm(&served, token, &["status"]);
         assert!(!good && text.contains("token"), "{text}");
     }
-    let (good, text) = occm(&served, Some(&token), &["adopt", "list"]);
-    assert!(!good || text.contains("Secrets"), "{text}");
+}
+
+/// A key and a certificate that somebody else made, as a Secret of the directory.
+fn foreign(host: &Host, name: &str) {
+    let folder = host.path().join(format!("secrets/default/{name}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "90",
+        ])
+        .args([
+            "-subj",
+            &format!("/CN={name}.example"),
+            "-addext",
+            &format!("subjectAltName=DNS:{name}.example"),
+        ])
+        .arg("-keyout")
+        .arg(folder.join("tls.key"))
+        .arg("-out")
+        .arg(folder.join("tls.crt"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[test]
+fn secrets_of_others_are_found_and_adopted_through_the_api() {
+    let ca = Ca::start("{}");
+    let host = Host::with_issuer(&ca, "");
+    for name in ["legacy", "other"] {
+        foreign(&host, name);
+    }
+    let users = crate::roles::users(&host, &[("owner", "'*': Admin"), ("editor", "'*': Edit")]);
+    let served = Served::start(host, &[&users]);
+    served.synced().host.wait_ready_file("Issuer", "ca");
+    let before = std::fs::read(served.host.path().join("secrets/default/legacy/tls.key")).unwrap();
+    let owner = Some("token-of-owner");
+    let (good, text) = occm(&served, owner, &["adopt"]);
+    assert!(
+        good && text.contains("legacy.example") && text.contains("other"),
+        "{text}"
+    );
+    let (good, text) = occm(
+        &served,
+        owner,
+        &["adopt", "legacy", "--issuer", "ca", "--dry-run"],
+    );
+    assert!(good && text.contains("existing: Adopt"), "{text}");
+    assert_eq!(
+        served.bearer("token-of-owner").get("/certificates").json()["total"],
+        0
+    );
+    // Who may not read Secrets finds none.
+    let (good, text) = occm(&served, Some("token-of-editor"), &["adopt"]);
+    assert!(!good && text.contains("may not list secrets"), "{text}");
+    let (good, text) = occm(&served, owner, &["adopt", "legacy", "--issuer", "no-such"]);
+    assert!(!good && text.contains("no-such"), "{text}");
+    let (good, text) = occm(&served, owner, &["adopt", "legacy", "--issuer", "ca"]);
+    assert!(
+        good && text.contains("takes over Secret default/legacy"),
+        "{text}"
+    );
+    served.host.wait_ready_file("Certificate", "legacy");
+    let after = std::fs::read(served.host.path().join("secrets/default/legacy/tls.key")).unwrap();
+    assert_eq!(before, after, "the key stays until a renewal");
+    let (good, text) = occm(&served, owner, &["adopt"]);
+    assert!(good && !text.contains("legacy.example"), "{text}");
+}
+
+#[test]
+fn certificates_move_to_another_issuer_through_the_api() {
+    let ca = Ca::start("{}");
+    let host = Host::with_issuer(&ca, "");
+    host.write(
+        "other.yaml",
+        &crate::support::issuer_yaml(&ca, crate::support::SECRET, "")
+            .split("---\n")
+            .last()
+            .unwrap()
+            .replace("name: ca}", "name: new-ca}"),
+    );
+    for name in ["one", "two"] {
+        host.write(&format!("{name}.yaml"), &certificate_yaml(name, ""));
+    }
+    let served = Served::start(host, &[]);
+    for name in ["one", "two"] {
+        served.synced().host.wait_ready_file("Certificate", name);
+    }
+    let token = Some(served.token.as_str());
+    let (good, text) = occm(
+        &served,
+        token,
+        &["migrate", "--from", "ca", "--to", "new-ca", "--dry-run"],
+    );
+    assert!(good && text.contains("one") && text.contains("two"), "{text}");
+    assert_eq!(
+        served.admin().get("/certificates?issuer=default/new-ca").json()["total"],
+        0
+    );
+    let (good, text) = occm(&served, token, &["migrate", "--from", "ca", "--to", "new-ca"]);
+    assert!(good, "{text}");
+    let moved = crate::support::wait_for("both moved", || {
+        let list = served
+            .admin()
+            .get("/certificates?issuer=default/new-ca&state=Ready")
+            .json();
+        (list["total"] == 2).then_some(list)
+    });
+    assert_eq!(moved["items"][0]["issuer"]["name"], "new-ca");
+    let (good, text) = occm(
+        &served,
+        token,
+        &["migrate", "--from", "new-ca", "--to", "no-such"],
+    );
+    assert!(!good && text.contains("no-such"), "{text}");
+}
+
+/// The API takes so many requests a second; a command that needs more takes longer.
+#[test]
+fn a_command_that_comes_too_often_goes_on_more_slowly() {
+    let host = Host::new();
+    for i in 0..30 {
+        host.write(&format!("c{i}.yaml"), &certificate_yaml(&format!("c{i}"), ""));
+    }
+    let served = Served::start(host, &["OCCM_REQUESTS_PER_SECOND=5"]);
+    served.synced();
+    let (good, text) = occm(&served, Some(&served.token), &["status"]);
+    assert!(good && text.contains("c29"), "{text}");
 }
