@@ -34,6 +34,7 @@ pub use error::ChainError;
 
 mod error;
 mod judge;
+mod known;
 mod walk;
 
 /// Most anchors in a set.

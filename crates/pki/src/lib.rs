@@ -57,6 +57,7 @@ mod extensions;
 mod key;
 mod name;
 mod pem;
+mod recent;
 mod secret;
 mod signature;
 mod template;

@@ -1,11 +1,13 @@
 //! Bytes that must not be seen: MAC secrets, private keys in transport form, passwords.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 /// Secret bytes: wiped when dropped, compared in constant time, never printed and never serialised.
-/// The wiping is done by `zeroize`, whose writes the compiler may not leave out.
+/// The wiping is done by `zeroize`, whose writes the compiler may not leave out. Cloning copies nothing: the bytes are in
+/// memory once, and are wiped when the last clone is dropped.
 ///
 /// There is no `Display`, no `Serialize` and no `AsRef`: whoever needs the bytes must write [`Secret::expose`], which
 /// is easy to search for in a review.
@@ -19,14 +21,14 @@ use zeroize::Zeroizing;
 /// What it does not do: memory is not locked, so the kernel may swap it out, and a core dump may hold it. That is for
 /// the settings of the machine.
 #[derive(Clone, Default)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
     /// Takes over `bytes`. The vector is not copied, so no unwiped copy stays behind.
     ///
     /// Growing the vector *before* it comes here may have left copies behind; make it with its final capacity.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
     /// The bytes, for the one who really needs them.
@@ -81,7 +83,7 @@ impl From<&[u8]> for Secret {
 
 impl From<Zeroizing<Vec<u8>>> for Secret {
     fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
+        Self(Arc::new(bytes))
     }
 }
 
@@ -120,6 +122,12 @@ mod tests {
         assert!(Secret::default().is_empty());
         assert_eq!(Secret::from(Zeroizing::new("abc".to_owned())).len(), 3);
         assert_eq!(Secret::from(Zeroizing::new(vec![1, 2])).expose(), [1, 2]);
+    }
+
+    #[test]
+    fn a_clone_shares_the_bytes() {
+        let secret = Secret::new(b"once".to_vec());
+        assert_eq!(secret.clone().expose().as_ptr(), secret.expose().as_ptr());
     }
 
     #[test]

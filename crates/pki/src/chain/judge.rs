@@ -21,11 +21,12 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 use crate::certificate::Certificate;
 use crate::chain::Anchors;
 use crate::chain::error::{ChainError, shown};
+use crate::chain::known;
 use crate::chain::walk::check_signatures;
 
 /// Accepts or refuses a path, leaf first, anchor last, that has passed all checks of the walk.
 ///
-/// The verdict is about this path at this time; it is not kept.
+/// The verdict is about this path at this time; it is not kept. That a signature is right is (see `known`).
 pub(super) fn judge(path: &[Certificate], anchors: &Anchors, now: Timestamp) -> Result<(), ChainError> {
     let Some((leaf, issuers)) = path.split_first() else {
         return Err(ChainError::TooComplex);
@@ -118,7 +119,12 @@ static ALGORITHMS: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = 
     let pss = PSS_KEYS
         .iter()
         .map(|algorithm| -> &dyn SignatureVerificationAlgorithm { algorithm });
-    webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(pss).collect()
+    webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .copied()
+        .chain(pss)
+        .map(known::remembering)
+        .collect()
 });
 
 /// `id-RSASSA-PSS` without parameters: a key for PSS with any hash.

@@ -66,6 +66,22 @@ fn all_facts_are_there() {
 }
 
 #[test]
+fn a_certificate_that_is_read_again_is_the_same_object() {
+    let lab = Lab::new();
+    let der = lab.leaf.certificate.der().to_vec();
+    let (first, again) = (
+        Certificate::from_der(&der).unwrap(),
+        Certificate::from_der(&der).unwrap(),
+    );
+    assert_eq!(first.der().as_ptr(), again.der().as_ptr());
+    let mut other = der.clone();
+    *other.last_mut().unwrap() ^= 1;
+    let changed = Certificate::from_der(&other).unwrap();
+    assert_eq!(changed.der(), other);
+    assert_ne!(changed, first);
+}
+
+#[test]
 fn names_and_purposes_of_strangers_are_read_and_odd_ones_counted() {
     let ia5 = |text: &str| der::asn1::Ia5String::new(text).unwrap();
     let names = SubjectAltName(vec![
