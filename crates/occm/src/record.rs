@@ -14,7 +14,7 @@
 //! lists it *and* the wish still names it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
 use cmp::Transaction;
@@ -39,19 +39,45 @@ const MAX_ENTRIES: usize = 4096;
 const MAX_CHAIN: usize = 16;
 
 /// A private key at rest in a record, as PKCS#8. Never printed, wiped on drop.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StoredKey(StoredBytes);
+#[derive(Clone, Debug)]
+pub struct StoredKey {
+    bytes: StoredBytes,
+    /// The key, once it was asked for: it is read and checked once for all copies of the record.
+    key: Arc<OnceLock<PrivateKey>>,
+}
 
 impl StoredKey {
     /// Takes a copy of a key.
     pub fn of(key: &PrivateKey) -> Result<Self, pki::Error> {
-        Ok(Self(StoredBytes(Arc::new(key.to_pkcs8_der()?))))
+        Ok(Self {
+            bytes: StoredBytes(Arc::new(key.to_pkcs8_der()?)),
+            key: Arc::new(OnceLock::from(key.clone())),
+        })
     }
 
     /// The key, ready for use.
     pub fn key(&self) -> Result<PrivateKey, pki::Error> {
-        PrivateKey::from_bytes(self.0.expose())
+        if let Some(key) = self.key.get() {
+            return Ok(key.clone());
+        }
+        let key = PrivateKey::from_bytes(self.bytes.expose())?;
+        Ok(self.key.get_or_init(|| key).clone())
+    }
+}
+
+impl Serialize for StoredKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bytes.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = StoredBytes::deserialize(deserializer)?;
+        Ok(Self {
+            bytes,
+            key: Arc::default(),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::object::{
     OVER_BUDGET_ANNOTATION, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
 };
 use crate::model::plan::RenewRule;
+use crate::model::plan::certificate::NormalWish;
 use crate::model::reason::Reason;
 use crate::reconcile::outputs::{OutputState, WriteKind};
 use crate::reconcile::world::{
@@ -413,8 +414,11 @@ fn moved(open: &OpenFacts, endpoint: &str, recipient: Option<&str>) -> bool {
 }
 
 fn wish_moved(world: &World<'_>, open: &OpenFacts) -> bool {
-    let wanted = world.plan().map(|plan| plan.wish().hash());
-    open.purpose == OpenPurpose::Enrol && open.wish.is_some() && wanted.is_some() && open.wish != wanted
+    let wanted = world.plan().map(|plan| &plan.wish_hash);
+    open.purpose == OpenPurpose::Enrol
+        && open.wish.is_some()
+        && wanted.is_some()
+        && open.wish.as_ref() != wanted
 }
 
 /// Something is to be issued, and budget, back-off, circuit breaker or clock stand against it.
@@ -559,9 +563,8 @@ fn drift_to_reissue(world: &World<'_>) -> Option<Decision> {
 fn wish_changed(world: &World<'_>) -> Option<Decision> {
     let plan = world.plan()?;
     let current = world.record?.current.as_ref()?;
-    let wish = plan.wish();
     let same = match &current.wish {
-        Some((version, hash)) if *version == wish.version => *hash == wish.hash(),
+        Some((version, hash)) if *version == NormalWish::VERSION => *hash == plan.wish_hash,
         Some(_) => same_names_and_key(plan, current),
         // An adopted Secret is kept as it is until its renewal.
         None => true,

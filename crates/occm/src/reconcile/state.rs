@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift, Purpose};
 use crate::model::issuer::Issuer;
 use crate::model::object::{FINALIZER, ObjectKey};
+use crate::model::plan::certificate::NormalWish;
 use crate::model::plan::issuer::IdentityPlan;
 use crate::model::plan::{CertificatePlan, InputRef, IssuerPlan, RenewRule, named_outputs};
 use crate::model::reason::Reason;
@@ -600,5 +601,6 @@ fn identity_plan(issuer: &ObjectKey, wish: &IdentityPlan) -> CertificatePlan {
         existing: Existing::Refuse,
         purpose: Purpose::EndEntity,
         keep_copy: true,
+        wish_hash: NormalWish::hash_of(&wish.template, wish.key_algorithm),
     }
 }

@@ -65,6 +65,8 @@ struct StoredSecret {
     version: Version,
     meta: SecretMeta,
     data: BTreeMap<String, pki::Secret>,
+    /// Hash of every value.
+    hashes: BTreeMap<String, ContentHash>,
     immutable: bool,
     controller: Option<String>,
     last_writer: Option<String>,
@@ -78,13 +80,23 @@ impl StoredSecret {
             uid: self.meta.uid.clone(),
             kind: self.meta.kind.clone(),
             immutable: self.immutable,
-            data: hashes(&self.data),
+            data: self.hashes.clone(),
             labels: self.meta.labels.clone(),
             annotations: self.meta.annotations.clone(),
             controller: self.controller.clone(),
             last_writer: self.last_writer.clone(),
             terminating: self.terminating,
         }
+    }
+
+    /// With the hashes of its values.
+    fn hashed(mut self) -> Self {
+        self.hashes = hashes(&self.data);
+        self
+    }
+
+    fn input_facts(&self) -> InputFacts {
+        InputFacts::of(self.hashes.iter().map(|(key, hash)| (key.as_str(), *hash)))
     }
 
     fn content(&self) -> Content {
@@ -164,7 +176,14 @@ impl State {
     }
 
     fn input_change(&self, input: &InputRef) -> Change {
-        Change::Input(input.clone(), self.input(input).map(input_facts))
+        Change::Input(input.clone(), self.input_facts(input))
+    }
+
+    fn input_facts(&self, input: &InputRef) -> Option<InputFacts> {
+        match input.kind {
+            InputKind::Secret => self.secrets.get(&input.object).map(StoredSecret::input_facts),
+            InputKind::ConfigMap => self.config_maps.get(&input.object).map(input_facts),
+        }
     }
 
     fn input(&self, input: &InputRef) -> Option<&BTreeMap<String, pki::Secret>> {
@@ -180,7 +199,8 @@ impl State {
             kind: InputKind::Secret,
             object: key.clone(),
         };
-        let input_before = self.input(&input).map(input_facts);
+        let is_input = self.attended_inputs.contains(&input);
+        let input_before = self.input_facts(&input).filter(|_| is_input);
         let before = match secret {
             Some(secret) => self.secrets.insert(key.clone(), secret),
             None => self.secrets.remove(key),
@@ -192,7 +212,7 @@ impl State {
         if told {
             self.tell(&self.secret_change(key));
         }
-        if self.attended_inputs.contains(&input) && self.input(&input).map(input_facts) != input_before {
+        if is_input && self.input_facts(&input) != input_before {
             self.tell(&self.input_change(&input));
         }
     }
@@ -309,11 +329,13 @@ impl MemoryStore {
             version: state.next(),
             meta: SecretMeta::created(write, uid),
             data: write.data.clone(),
+            hashes: BTreeMap::new(),
             immutable: false,
             controller: None,
             last_writer: None,
             terminating: false,
-        };
+        }
+        .hashed();
         let facts = secret.facts();
         state.journal.push(Entry::CreateSecret(write.key.clone()));
         state.set_secret(&write.key, Some(secret));
@@ -340,6 +362,7 @@ impl MemoryStore {
         secret.data.extend(write.data.clone());
         secret.last_writer = None;
         secret.version = state.next();
+        let secret = secret.hashed();
         let facts = secret.facts();
         state.journal.push(Entry::UpdateSecret(write.key.clone()));
         state.set_secret(&write.key, Some(secret));

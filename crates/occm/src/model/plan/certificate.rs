@@ -1,6 +1,7 @@
 //! The plan of a Certificate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pki::{CertificateTemplate, KeyAlgorithm, Name, San, Usages};
@@ -49,6 +50,8 @@ pub struct CertificatePlan {
     pub purpose: Purpose,
     /// Whether the record keeps the private key.
     pub keep_copy: bool,
+    /// Hash of [`Self::wish`].
+    pub wish_hash: String,
 }
 
 /// Whether a renewal makes a new key.
@@ -81,7 +84,7 @@ pub struct OutputPlan {
 }
 
 /// What a wish comes down to when one asks "has it changed?": what the CA is asked for, and nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NormalWish {
     /// Version of this normalisation.
@@ -90,16 +93,43 @@ pub struct NormalWish {
     pub template: CertificateTemplate,
     /// Which key.
     pub key_algorithm: KeyAlgorithm,
+    /// The hash, once it was asked for.
+    #[serde(skip)]
+    hash: OnceLock<String>,
+}
+
+impl PartialEq for NormalWish {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |wish: &Self| (wish.version, wish.key_algorithm);
+        parts(self) == parts(other) && self.template == other.template
+    }
 }
 
 impl NormalWish {
     /// Version that this program writes.
     pub const VERSION: u32 = 1;
 
+    fn new(template: &CertificateTemplate, key_algorithm: KeyAlgorithm) -> Self {
+        Self {
+            version: Self::VERSION,
+            template: template.clone(),
+            key_algorithm,
+            hash: OnceLock::new(),
+        }
+    }
+
     /// SHA-256 over the canonical JSON form, hexadecimal.
     pub fn hash(&self) -> String {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        pki::digest::hex(&pki::digest::sha256(&text))
+        let hash = self.hash.get_or_init(|| {
+            let text = serde_json::to_vec(self).unwrap_or_default();
+            pki::digest::hex(&pki::digest::sha256(&text))
+        });
+        hash.clone()
+    }
+
+    /// The hash of the wish for this.
+    pub fn hash_of(template: &CertificateTemplate, key_algorithm: KeyAlgorithm) -> String {
+        Self::new(template, key_algorithm).hash()
     }
 }
 
@@ -124,6 +154,7 @@ impl CertificatePlan {
         errors.or(Self {
             key,
             issuer,
+            wish_hash: NormalWish::hash_of(&template, key_algorithm),
             template,
             key_algorithm,
             rotation: private_key.rotation_policy,
@@ -139,11 +170,7 @@ impl CertificatePlan {
 
     /// The wish as it is compared with the wish of the current certificate.
     pub fn wish(&self) -> NormalWish {
-        NormalWish {
-            version: NormalWish::VERSION,
-            template: self.template.clone(),
-            key_algorithm: self.key_algorithm,
-        }
+        NormalWish::new(&self.template, self.key_algorithm)
     }
 }
 

@@ -143,6 +143,7 @@ impl World {
                 ..SecretMeta::default()
             },
             data: BTreeMap::new(),
+            hashes: BTreeMap::new(),
             immutable: false,
             controller: None,
             last_writer: None,
@@ -154,7 +155,7 @@ impl World {
         secret.data = data;
         secret.last_writer = Some(writer.to_owned());
         secret.version = state.next();
-        state.set_secret(key, Some(secret));
+        state.set_secret(key, Some(secret.hashed()));
     }
 
     /// Changes anything else of a Secret as `writer`: values by key, labels, annotations.
@@ -180,7 +181,7 @@ impl World {
         secret.terminating = edited.terminating;
         secret.last_writer = Some(writer.to_owned());
         secret.version = state.next();
-        state.set_secret(key, Some(secret));
+        state.set_secret(key, Some(secret.hashed()));
     }
 
     /// Deletes a Secret. Nobody is told who did it.
