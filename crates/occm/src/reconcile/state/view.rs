@@ -15,7 +15,9 @@ use crate::reconcile::issuer::ReadyToUse;
 use crate::reconcile::outputs::{IN_SYNC, Judge, OutputMemory, OutputState, OutputView, plan_of};
 use crate::reconcile::schedule::LONGEST_WAIT;
 use crate::reconcile::state::{IssuerEntry, State};
-use crate::reconcile::world::{IssuerView, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed};
+use crate::reconcile::world::{
+    IssuerView, OpenFacts, ReadyIssuer, RecordFacts, Wish, World, good_copy, is_confirmed,
+};
 use crate::store::{ContentHash, Seen, Subject};
 
 /// How long a difference of the clocks stands against issuing after it was told: then one more try asks the CA again, since
@@ -331,7 +333,7 @@ impl State {
     ) -> ContentHash {
         let mut text = format!("{subject:?}");
         if let Some(plan) = plan {
-            text.push_str(&plan.wish().hash());
+            text.push_str(&plan.wish_hash);
             if let Some(entry) = self.issuers.get(&plan.issuer) {
                 text.push_str(&entry.plan_hash.to_hex());
                 if let Ok(issuer) = &entry.plan {
@@ -348,18 +350,18 @@ impl State {
         ContentHash::of(text.as_bytes())
     }
 
-    /// The previous key of an identity is kept until no open transaction names it.
+    /// The previous key of an identity is kept until no open transaction names it. A record whose Certificate is deleted
+    /// counts too: the object may come back and go on.
     fn previous_in_use(&self, subject: &Subject, record: Option<&RecordFacts>) -> bool {
         let (Subject::Identity(issuer), Some(previous)) = (subject, record.and_then(|r| r.previous.as_ref()))
         else {
             return false;
         };
-        self.certificates_of(issuer).any(|certificate| {
-            let open = self
-                .records
-                .get(&certificate)
-                .and_then(|record| record.open.as_ref());
-            open.is_some_and(|open| open.signer.as_ref() == Some(&previous.fingerprint))
+        self.records.iter().any(|(other, record)| {
+            let names = |open: &OpenFacts| {
+                open.issuer == *issuer && open.signer.as_ref() == Some(&previous.fingerprint)
+            };
+            other != subject && record.open.as_ref().is_some_and(names)
         })
     }
 }
@@ -385,5 +387,78 @@ fn larger(a: Option<SignedDuration>, b: Option<SignedDuration>) -> Option<Signed
     match (a, b) {
         (Some(a), Some(b)) => Some(if a.abs() > b.abs() { a } else { b }),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::world::{IssuedFacts, RecordState};
+    use crate::record::{Ledger, OpenPurpose, Phase};
+    use crate::store::Version;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("occm", name)
+    }
+
+    fn record(previous: Option<&str>, open: Option<(&str, &str)>) -> RecordFacts {
+        RecordFacts {
+            version: Version(1),
+            state: RecordState::Usable,
+            current: None,
+            previous: previous.map(|fingerprint| IssuedFacts {
+                revision: 1,
+                serial: "01".to_owned(),
+                fingerprint: fingerprint.to_owned(),
+                subject: "CN=occm".to_owned(),
+                not_before: at(0),
+                not_after: at(86_400),
+                key_fits: true,
+                may_sign: true,
+                key_algorithm: None,
+                sans: Vec::new(),
+                issuer: key("ca"),
+                wish: None,
+                outputs: Vec::new(),
+                issued_at: at(0),
+                why: Reason::Missing,
+            }),
+            open: open.map(|(issuer, signer)| OpenFacts {
+                phase: Phase::Issued,
+                purpose: OpenPurpose::Enrol,
+                started_at: at(0),
+                not_before: None,
+                issuer: key(issuer),
+                endpoint: "http://ca/".to_owned(),
+                recipient: None,
+                signer: Some(signer.to_owned()),
+                holder: "pid-1".to_owned(),
+                wish: None,
+            }),
+            ledger: Ledger::default(),
+            to_revoke: 0,
+        }
+    }
+
+    #[test]
+    fn the_previous_key_of_an_identity_is_in_use_also_by_the_record_of_a_deleted_certificate() {
+        let identity = Subject::Identity(key("ca"));
+        let in_use = |open: (&str, &str)| {
+            let mut state = State::new("occm");
+            state.set_record(&identity, Some(record(Some("old"), None)));
+            // No Certificate of this name exists any more.
+            state.set_record(
+                &Subject::Certificate(key("deleted")),
+                Some(record(None, Some(open))),
+            );
+            state.with_world(&identity, at(1_000), None, |world| world.previous_in_use)
+        };
+        assert!(in_use(("ca", "old")));
+        assert!(!in_use(("ca", "new")));
+        assert!(!in_use(("another", "old")));
     }
 }
