@@ -38,8 +38,9 @@ use crate::reconcile::pace::{Pace, Rank, Wait};
 use crate::record::{FailureClass, Issued, Open, OpenPurpose, Phase, Record, StoredKey};
 use crate::store::{Seen, Severity, StoreError, Subject, Version};
 
-/// How long somebody stands in line for a turn before it looks by itself.
-const LOOK_FROM_THE_LINE: SignedDuration = SignedDuration::from_mins(5);
+/// How long somebody stands in line for a turn before it looks by itself. Who is called comes at once; this is for a call
+/// that got lost, and thousands may stand in line while a CA is down for a day.
+const LOOK_FROM_THE_LINE: SignedDuration = SignedDuration::from_mins(20);
 
 /// A turn at the CA with a slot for one message at a time; ends when dropped.
 pub(super) struct Turn<'m> {
