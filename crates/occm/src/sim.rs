@@ -20,6 +20,7 @@ mod clockwork;
 mod driver;
 mod history;
 mod random;
+mod reader;
 mod scene;
 mod shrink;
 mod store;
@@ -208,7 +209,10 @@ impl Outcome {
     pub fn story(&self, violation: &Violation, most_lines: usize) -> String {
         let concerns = |line: &&history::Line| {
             let whose = match (&violation.subject, &line.subject) {
-                (Some(subject), Some(whose)) => subject == whose,
+                // What happened to others that the violation names belongs to its story.
+                (Some(subject), Some(whose)) => {
+                    subject == whose || violation.what.contains(&whose.key().to_string())
+                }
                 (None, _) | (_, None) => true,
             };
             let named = violation.subject.as_ref().is_none_or(|subject| {

@@ -3,12 +3,14 @@
 //! The judges read this and the CA's book, and nothing of the program under test.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::model::object::ObjectKey;
 use crate::model::plan::{CertificatePlan, RenewRule};
-use crate::record::{Issued, Phase, Record};
+use crate::record::{Issued, Phase};
+use crate::sim::reader::KnownCopies;
 use crate::store::{ContentHash, Subject};
 
 /// Who did something.
@@ -48,8 +50,8 @@ impl RecordNow {
 /// What a readable record says.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordFacts {
-    pub(crate) current: Option<Copy>,
-    pub(crate) previous: Option<Copy>,
+    pub(crate) current: Option<Arc<Copy>>,
+    pub(crate) previous: Option<Arc<Copy>>,
     pub(crate) open: Option<OpenNote>,
     pub(crate) possible_orphans: u64,
     pub(crate) orphans: u64,
@@ -79,26 +81,8 @@ pub(crate) struct OpenNote {
     pub(crate) signer: Option<String>,
 }
 
-impl RecordFacts {
-    fn of(record: &Record) -> Self {
-        Self {
-            current: record.current.as_ref().map(Copy::of),
-            previous: record.previous.as_ref().map(Copy::of),
-            open: record.open.as_ref().map(|open| OpenNote {
-                transaction: open.transaction.id(),
-                phase: open.phase,
-                started_at: open.started_at,
-                signer: open.signer.clone(),
-            }),
-            possible_orphans: record.ledger.possible_orphans,
-            orphans: record.ledger.orphans,
-            transactions: record.ledger.transactions.len(),
-        }
-    }
-}
-
 impl Copy {
-    fn of(issued: &Issued) -> Self {
+    pub(crate) fn of(issued: &Issued) -> Self {
         Self {
             revision: issued.revision,
             serial: issued.certificate.serial().to_lowercase(),
@@ -155,7 +139,7 @@ impl WishFacts {
     pub(crate) fn of(plan: &CertificatePlan, requests: &BTreeMap<String, String>) -> Self {
         use crate::model::certificate::OnDrift;
         Self {
-            hash: plan.wish().hash(),
+            hash: plan.wish_hash.clone(),
             issuer: plan.issuer.clone(),
             renew: plan.renew,
             restores: plan.on_drift == OnDrift::Restore,
@@ -253,6 +237,7 @@ pub(crate) struct History {
     pub(crate) jumps: Vec<Timestamp>,
     pub(crate) story: Vec<Line>,
     pub(crate) writes: u64,
+    known: BTreeMap<Subject, KnownCopies>,
     /// How often each decision was taken, by which rule.
     pub(crate) decided: BTreeMap<(&'static str, String), u64>,
 }
@@ -269,10 +254,11 @@ impl History {
     }
 
     pub(crate) fn record(&mut self, at: Timestamp, by: By, subject: &Subject, bytes: Option<&[u8]>) {
-        let state = match bytes.map(Record::from_bytes) {
+        let known = self.known.entry(subject.clone()).or_default();
+        let state = match bytes.map(|bytes| known.read(bytes)) {
             None => RecordNow::Gone,
-            Some(Ok(record)) => RecordNow::Is(Box::new(RecordFacts::of(&record))),
-            Some(Err(_)) => RecordNow::Unreadable,
+            Some(Some(facts)) => RecordNow::Is(Box::new(facts)),
+            Some(None) => RecordNow::Unreadable,
         };
         if let Some(open) = state.facts().and_then(|facts| facts.open.as_ref()) {
             self.owners.insert(open.transaction.clone(), subject.clone());

@@ -215,7 +215,7 @@ impl<'a> Case<'a> {
     fn used(&self, subject: &Subject) -> Vec<Used<'a>> {
         let mut used: Vec<Used<'a>> = Vec::new();
         for note in self.notes(subject) {
-            let Some(copy) = note.state.facts().and_then(|facts| facts.current.as_ref()) else {
+            let Some(copy) = note.state.facts().and_then(|facts| facts.current.as_deref()) else {
                 continue;
             };
             if used.last().is_none_or(|last| last.copy.serial != copy.serial) {

@@ -91,7 +91,7 @@ impl<'a> Case<'a> {
             .rev()
             .find(|note| note.at <= at)
             .and_then(|note| note.state.facts());
-        last.and_then(|facts| facts.current.as_ref())
+        last.and_then(|facts| facts.current.as_deref())
             .is_some_and(|copy| copy.not_after > at)
     }
 }

@@ -37,7 +37,7 @@ impl<'a> Case<'a> {
         let notes = self.notes(subject);
         let used = notes
             .iter()
-            .filter_map(|note| note.state.facts()?.current.as_ref())
+            .filter_map(|note| note.state.facts()?.current.as_deref())
             .any(|c| c.serial == entry.serial);
         if used {
             return;
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
         }
         verdict.stake(Promise::R3);
         let before = self.notes(subject).iter().filter(|note| note.at <= sent.at);
-        let mut known = before.filter_map(|note| note.state.facts()?.current.as_ref());
+        let mut known = before.filter_map(|note| note.state.facts()?.current.as_deref());
         if !known.any(|copy| copy.serial == entry.serial) {
             let what = format!(
                 "certificate {} was confirmed before it was recorded",
@@ -235,7 +235,7 @@ fn how_it_ended(old: &RecordFacts, new: &RecordFacts) -> End {
     if new.orphans > old.orphans || new.possible_orphans > old.possible_orphans {
         return End::Counted;
     }
-    let serial = |facts: &RecordFacts| facts.current.as_ref().map(|copy| copy.serial.clone());
+    let serial = |facts: &RecordFacts| facts.current.as_deref().map(|copy| copy.serial.clone());
     let held = old
         .open
         .as_ref()

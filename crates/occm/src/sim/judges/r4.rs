@@ -75,7 +75,7 @@ impl<'a> Case<'a> {
             .open
             .as_ref()
             .is_none_or(|open| open.phase != crate::record::Phase::Issued);
-        let Some(copy) = facts.current.as_ref().filter(|_| settled) else {
+        let Some(copy) = facts.current.as_deref().filter(|_| settled) else {
             return false;
         };
         let Some(written) = copy.outputs.get(key) else {

@@ -38,7 +38,7 @@ impl<'a> Case<'a> {
     ) -> Result<(), String> {
         let wish = self.wish_at(subject, at);
         let state = before.map_or(&RecordNow::Gone, |note| &note.state);
-        let recorded = state.facts().and_then(|facts| facts.current.as_ref());
+        let recorded = state.facts().and_then(|facts| facts.current.as_deref());
         let Some(best) = recorded.or_else(|| self.carried(subject, wish, at)) else {
             return Ok(());
         };
@@ -121,7 +121,7 @@ impl<'a> Case<'a> {
             let copies = self
                 .notes(subject)
                 .iter()
-                .filter_map(|note| note.state.facts()?.current.as_ref());
+                .filter_map(|note| note.state.facts()?.current.as_deref());
             let whole = |copy: &&Copy| {
                 copy.outputs.get(key).is_some_and(|written| {
                     written.contains_key("tls.key")
