@@ -54,7 +54,6 @@ fn with_seeds(bug: Plant, judge: impl Fn(Outcome) -> bool + Sync) {
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_hundred_seeds_break_no_promise_and_put_each_at_stake() {
     let (tally, stories) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
     with_seeds(Plant::None, |outcome| {
@@ -101,49 +100,41 @@ fn finds(bug: Plant, promise: Promise) {
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_budget_that_a_restart_resets_is_found() {
     finds(Plant::BudgetResetByRestart, Promise::R2);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn an_issuance_for_a_lost_status_is_found() {
     finds(Plant::LostStatusReissues, Promise::R5);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_confirmation_before_the_record_is_found() {
     finds(Plant::ConfirmBeforeRecord, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_repair_that_waits_for_the_back_off_is_found() {
     finds(Plant::RepairBehindBackOff, Promise::R4);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_transaction_resumed_from_an_old_backup_is_found() {
     finds(Plant::OldTransactionResumed, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn an_identity_key_that_is_dropped_too_early_is_found() {
     finds(Plant::IdentityKeyDropped, Promise::R3);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn a_process_that_acts_without_the_lease_is_found() {
     finds(Plant::LostLeaseActs, Promise::OneWriter);
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn the_shortest_story_of_a_violation_replays() {
     let bug = |seed| Options {
         plant: Plant::LostStatusReissues,
@@ -184,7 +175,6 @@ fn a_seed_gives_the_same_run_again() {
 }
 
 #[test]
-#[ignore = "long: minutes with optimisation"]
 fn an_outage_of_a_day_with_ten_thousand_certificates_ends_without_a_storm() {
     let outcome = run(&Options::fleet(1, 10_000, 9, 50)).unwrap();
     println!("{outcome}");
