@@ -331,6 +331,20 @@ impl<'a> World<'a> {
             .collect()
     }
 
+    /// The revision of the next certificate: above all that were ever told. A record that somebody put back knows of fewer
+    /// than status and outputs do, and one of theirs given again would pass for confirmed.
+    pub fn next_revision(&self) -> u64 {
+        let recorded = self.record.map_or(0, |record| {
+            let current = record.current.as_ref().map_or(0, |current| current.revision);
+            record.ledger.revision.max(current)
+        });
+        let carried = self.output_revisions().into_iter().max().unwrap_or(0);
+        let told = carried.max(self.reported_revision.unwrap_or(0));
+        // What others can write must not use up the numbers.
+        let told = if told > u64::from(u32::MAX) { 0 } else { told };
+        recorded.max(told).saturating_add(1)
+    }
+
     /// What the drift policy says.
     pub fn on_drift(&self) -> OnDrift {
         self.plan().map_or(OnDrift::Restore, |plan| plan.on_drift)

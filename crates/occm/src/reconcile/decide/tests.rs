@@ -679,3 +679,14 @@ fn an_identity_is_renewed_at_half_its_life_and_bootstrapped_again_only_when_its_
     world.now = at(50);
     assert_eq!(world.decide(), issue(Reason::RenewalDue, How::Update));
 }
+
+#[test]
+fn a_new_certificate_gets_a_revision_above_all_that_were_told() {
+    let mut world = Builder::ready();
+    world.record().ledger.revision = 4;
+    world.current().revision = 4;
+    for (reported, next) in [(None, 5), (Some(4), 5), (Some(12), 13), (Some(u64::MAX), 5)] {
+        world.reported = reported;
+        assert_eq!(world.with(|world| world.next_revision()), next, "{reported:?}");
+    }
+}

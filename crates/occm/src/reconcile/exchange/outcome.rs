@@ -106,11 +106,9 @@ impl Manager {
             return Ok(());
         };
         let key = open.key.take();
-        let revision = record
-            .ledger
-            .revision
-            .max(record.current.as_ref().map_or(0, |c| c.revision))
-            + 1;
+        let revision = self
+            .state()
+            .with_world(subject, now, None, |world| world.next_revision());
         let mut issued = Issued {
             revision,
             key,
