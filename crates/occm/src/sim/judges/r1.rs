@@ -24,7 +24,9 @@ impl<'a> Case<'a> {
                 if troubled && newer.is_some_and(|next| next.from > due) {
                     verdict.stake(Promise::R1);
                 }
-                let in_time = newer.is_some_and(|next| next.from < end);
+                // Who was replaced by one that ends sooner is no longer waited for: that one is judged by itself.
+                let replaced = used.get(i + 1).is_some_and(|next| next.from < end);
+                let in_time = replaced || newer.is_some_and(|next| next.from < end);
                 if in_time
                     || end > self.evidence.end
                     || self.wish_at(subject, end).is_none() && is_certificate(subject)
