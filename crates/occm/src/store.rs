@@ -284,6 +284,21 @@ impl SecretWrite {
     }
 }
 
+/// What a writer gives up of a Secret that others write to as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRelease {
+    /// The Secret.
+    pub key: ObjectKey,
+    /// The Certificate that gives up.
+    pub writer: ObjectKey,
+    /// Keys of the data that go away.
+    pub data: BTreeSet<String>,
+    /// Labels that go away.
+    pub labels: BTreeSet<String>,
+    /// Annotations that go away.
+    pub annotations: BTreeSet<String>,
+}
+
 /// An Event: something that happened to an object, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -386,6 +401,13 @@ pub trait Store: Send + Sync + 'static {
     fn update_secret<'a>(
         &'a self,
         write: &'a SecretWrite,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>>;
+
+    /// Takes out of a Secret in state `expected` what a writer gives up; all the rest stays.
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<SecretFacts>>;
 

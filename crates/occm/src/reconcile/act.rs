@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, PrivateKey};
 
-use crate::model::object::{
-    ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVISION_ANNOTATION, REVOKE_ANNOTATION,
-};
+use crate::model::object::{ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION};
 use crate::model::plan::{CertificatePlan, OutputPlan};
 use crate::model::reason::Reason;
 use crate::reconcile::decide::{Decision, Finalize};
 use crate::reconcile::manager::{Go, Manager, Work};
 use crate::reconcile::outputs::{
-    ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, Restored, TRUCE_SECONDS, WriteKind, mark,
-    plan_written, render,
+    ANSWER_SECONDS, FIGHT_REPAIRS, FIGHT_SECONDS, OutputMemory, Restored, TRUCE_SECONDS, WriteKind,
+    is_listed, mark, plan_written, release, render, revision_of,
 };
 use crate::record::{Issued, Phase, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
 use crate::store::{Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject};
@@ -34,9 +32,21 @@ impl Manager {
         kind: WriteKind,
         why: Reason,
     ) -> Result<Go, StoreError> {
-        let (_, record) = self.load(subject, work).await?;
-        let copies = [record.current.as_ref(), record.previous.as_ref()];
-        self.repair_from(subject, copies, output, kind, why).await
+        let (version, record) = self.load(subject, work).await?;
+        let (version, copies) = (*version, [record.current.as_ref(), record.previous.as_ref()]);
+        let Some((plan, revision)) = self.repair_from(subject, copies, output, kind, why).await? else {
+            return Ok(Go::On);
+        };
+        let listed = copies
+            .into_iter()
+            .flatten()
+            .filter(|issued| issued.revision == revision)
+            .all(|issued| is_listed(issued, &plan));
+        if !listed {
+            let record = relisted(record, &plan, revision);
+            self.save(subject, work, record, Some(version)).await?;
+        }
+        Ok(Go::On)
     }
 
     /// Puts outputs back while an exchange waits for its answer.
@@ -45,14 +55,20 @@ impl Manager {
             let Some(Decision::Repair { output, kind, why }) = self.decide(subject) else {
                 return;
             };
-            let repaired = self.repair_from(subject, copies, output, kind, why).await;
-            if let Err(error) = repaired {
-                tracing::debug!(%subject, %error, "the repair waits for the end of the exchange");
-                return;
+            match self.repair_from(subject, copies, output, kind, why).await {
+                Ok(None) => {}
+                // The record is the exchange's: what it does not list yet is listed after it.
+                Ok(Some((plan, _))) if copies.into_iter().flatten().any(|i| !is_listed(i, &plan)) => return,
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    tracing::debug!(%subject, %error, "the repair waits for the end of the exchange");
+                    return;
+                }
             }
         }
     }
 
+    /// Writes an output from one of these copies. Returns what was written, as the wish has it, and in which revision.
     async fn repair_from(
         &self,
         subject: &Subject,
@@ -60,20 +76,21 @@ impl Manager {
         output: usize,
         kind: WriteKind,
         why: Reason,
-    ) -> Result<Go, StoreError> {
+    ) -> Result<Option<(OutputPlan, u64)>, StoreError> {
         let Some((plan, facts, revision)) = self.output_now(subject, output) else {
-            return Ok(Go::On);
+            return Ok(None);
         };
         let mut copies = copies.into_iter().flatten();
         let Some(issued) = copies.find(|issued| issued.revision == revision) else {
-            return Ok(Go::On);
+            return Ok(None);
         };
-        let write = match render(&plan, subject.key(), issued) {
+        let write = match render(&plan, subject.key(), issued, facts.as_ref()) {
             Ok(write) => write,
             Err(error) => {
                 tracing::warn!(%subject, secret = %plan.secret, %error, "output cannot be made from the record");
                 let trouble = Some(error.to_string());
-                return Ok(self.block_output(subject, &plan.secret, Reason::RecordUnreadable, trouble));
+                self.block_output(subject, &plan.secret, Reason::RecordUnreadable, trouble);
+                return Ok(None);
             }
         };
         if !self.may_act() {
@@ -84,30 +101,34 @@ impl Manager {
             Ok(written) => {
                 let hidden = self.state().wrote_secret(&plan.secret, written, before);
                 if hidden {
-                    self.refresh_secret(&plan.secret).await?;
+                    self.refresh_secret(subject, &plan.secret).await?;
                 }
+                self.wake_others(subject, &plan.secret);
                 self.note_write(subject, &plan.secret, why, facts.as_ref()).await;
-                Ok(Go::On)
+                Ok(Some((plan, revision)))
             }
             Err(error @ StoreError::Forbidden(..)) => {
                 tracing::warn!(%subject, secret = %plan.secret, %error, "output may not be written");
                 let trouble = Some(error.to_string());
-                Ok(self.block_output(subject, &plan.secret, Reason::NoAccess, trouble))
+                self.block_output(subject, &plan.secret, Reason::NoAccess, trouble);
+                Ok(None)
             }
             Err(StoreError::Terminating(_)) => {
-                Ok(self.block_output(subject, &plan.secret, Reason::NamespaceTerminating, None))
+                self.block_output(subject, &plan.secret, Reason::NamespaceTerminating, None);
+                Ok(None)
             }
             Err(error @ StoreError::Refused(..)) => {
                 tracing::warn!(%subject, secret = %plan.secret, %error, "output was refused");
                 let trouble = Some(error.to_string());
-                Ok(self.block_output(subject, &plan.secret, Reason::StoreFailed, trouble))
+                self.block_output(subject, &plan.secret, Reason::StoreFailed, trouble);
+                Ok(None)
             }
             Err(error @ StoreError::Unavailable(..)) => {
                 self.note_trouble(subject, &plan.secret, &error).await;
                 Err(error)
             }
             Err(StoreError::Conflict(what)) => {
-                self.refresh_secret(&plan.secret).await?;
+                self.refresh_secret(subject, &plan.secret).await?;
                 Err(StoreError::Conflict(what))
             }
             Err(error) => Err(error),
@@ -151,25 +172,27 @@ impl Manager {
     }
 
     /// Reads what is there after a conflict: the watch may be behind.
-    async fn refresh_secret(&self, key: &ObjectKey) -> Result<(), StoreError> {
+    async fn refresh_secret(&self, subject: &Subject, key: &ObjectKey) -> Result<(), StoreError> {
         let content = self.store.read_secret(key).await?;
         self.state().set_secret(key, content.map(|content| content.facts));
+        self.wake_others(subject, key);
         Ok(())
     }
 
-    fn block_output(
-        &self,
-        subject: &Subject,
-        secret: &ObjectKey,
-        reason: Reason,
-        trouble: Option<String>,
-    ) -> Go {
+    /// Wakes the other Certificates that name a Secret: the watch does not tell again what we took in ourselves.
+    fn wake_others(&self, subject: &Subject, secret: &ObjectKey) {
+        let others = self.state().subjects_beside(subject.key(), secret);
+        if !others.is_empty() {
+            self.wake_all(others, subject);
+        }
+    }
+
+    fn block_output(&self, subject: &Subject, secret: &ObjectKey, reason: Reason, trouble: Option<String>) {
         let until = self.clock.now() + REFUSED_PAUSE;
         let mut state = self.state();
         let memory = state.output_memory(subject.key(), secret);
         memory.blocked = Some((reason, until));
         memory.trouble = trouble;
-        Go::On
     }
 
     /// A full disk, a store that does not answer: told in the status where that can be written, once for each trouble.
@@ -256,11 +279,7 @@ impl Manager {
             self.state().set_secret(&target.secret, None);
             return Ok(Go::On);
         };
-        let revision = content
-            .facts
-            .annotations
-            .get(REVISION_ANNOTATION)
-            .and_then(|text| text.parse().ok());
+        let revision = revision_of(&content.facts, subject.key());
         let wanted = self.reported_fingerprint(subject);
         let taken = take(target, &content, self.clock.now()).and_then(|mut issued| {
             issued.revision = revision.ok_or("carries no revision")?;
@@ -328,13 +347,13 @@ impl Manager {
             + 1;
         let revision = issued.revision;
         self.take_into_record(subject, issued).await?;
-        let write = mark(target, subject.key(), &content.facts.kind, revision);
+        let write = mark(target, subject.key(), &content.facts, revision);
         if !self.may_act() {
             return Err(StoreError::LeaseLost);
         }
         let written = self.store.update_secret(&write, content.facts.version).await;
         if let Err(StoreError::Conflict(_)) = &written {
-            self.refresh_secret(&target.secret).await?;
+            self.refresh_secret(subject, &target.secret).await?;
         }
         let written = written?;
         {
@@ -489,32 +508,51 @@ impl Manager {
         Ok(Go::Wait(None))
     }
 
+    /// Takes our bytes away: the Secret as a whole, or, where other Certificates write to it too, our part of it.
     async fn delete_outputs(&self, subject: &Subject) -> Result<(), StoreError> {
         let (now, offset) = (self.clock.now(), self.store.clock_offset());
-        let ours: Vec<(ObjectKey, String, crate::store::Version)> =
-            self.state().with_world(subject, now, offset, |world| {
-                let carries = world
-                    .outputs
-                    .iter()
-                    .filter(|view| view.carried_revision().is_some());
-                carries
-                    .filter_map(|v| v.facts.map(|f| (v.plan.secret.clone(), f.uid.clone(), f.version)))
-                    .collect()
-            });
-        for (secret, uid, version) in ours {
+        let ours: Vec<(OutputPlan, SecretFacts)> = self.state().with_world(subject, now, offset, |world| {
+            let carries = world
+                .outputs
+                .iter()
+                .filter(|view| view.carried_revision().is_some());
+            carries
+                .filter_map(|view| Some((view.plan.as_ref().clone(), view.facts?.clone())))
+                .collect()
+        });
+        for (plan, facts) in ours {
             if !self.may_act() {
                 return Err(StoreError::LeaseLost);
             }
-            match self.store.delete_secret(&secret, &uid, version).await {
-                Ok(()) => self.state().set_secret(&secret, None),
+            match self.delete_output(subject, &plan, &facts).await {
+                Ok(left) => self.state().set_secret(&plan.secret, left),
+                Err(StoreError::NotFound(_)) => self.state().set_secret(&plan.secret, None),
                 Err(StoreError::Conflict(what)) => {
-                    self.refresh_secret(&secret).await?;
+                    self.refresh_secret(subject, &plan.secret).await?;
                     return Err(StoreError::Conflict(what));
                 }
                 Err(error) => return Err(error),
             }
+            self.wake_others(subject, &plan.secret);
         }
         Ok(())
+    }
+
+    /// Returns what is left of the Secret.
+    async fn delete_output(
+        &self,
+        subject: &Subject,
+        plan: &OutputPlan,
+        facts: &SecretFacts,
+    ) -> Result<Option<SecretFacts>, StoreError> {
+        let others = self.state().plans_beside(subject.key(), &plan.secret);
+        if let Some(release) = release(plan, subject.key(), facts, &others) {
+            return self.store.release_secret(&release, facts.version).await.map(Some);
+        }
+        self.store
+            .delete_secret(&plan.secret, &facts.uid, facts.version)
+            .await
+            .map(|()| None)
     }
 
     async fn delete_record(&self, subject: &Subject) -> Result<(), StoreError> {
@@ -533,6 +571,19 @@ impl Manager {
     pub(super) fn certificate_plan(&self, subject: &Subject) -> Option<std::sync::Arc<CertificatePlan>> {
         self.state().plan(subject)
     }
+}
+
+/// The record with an output listed as the wish has it now: a changed layout, or an output that was added, has just been written.
+fn relisted(record: &Record, plan: &OutputPlan, revision: u64) -> Record {
+    let mut record = record.clone();
+    let copies = [record.current.as_mut(), record.previous.as_mut()];
+    for issued in copies.into_iter().flatten().filter(|i| i.revision == revision) {
+        if let Ok(written) = plan_written(plan, issued, true) {
+            issued.outputs.retain(|output| output.secret != plan.secret);
+            issued.outputs.push(written);
+        }
+    }
+    record
 }
 
 /// Counts a repair that answers a change soon after our own write; says whether that is a fight.

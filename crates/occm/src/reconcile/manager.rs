@@ -532,7 +532,7 @@ impl Manager {
         }
     }
 
-    fn wake_all(&self, woken: std::collections::BTreeSet<Subject>, except: &Subject) {
+    pub(super) fn wake_all(&self, woken: std::collections::BTreeSet<Subject>, except: &Subject) {
         let now = self.clock.now();
         let mut queue = self.queue();
         for subject in woken.into_iter().filter(|subject| subject != except) {

@@ -4,18 +4,19 @@
 //! our labels and our annotations are ours; everything else in the Secret is not.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, Secret};
 
 use crate::model::certificate::{Existing, Format, OnDrift, OutputKey, Part};
-use crate::model::object::{OWNER_ANNOTATION, ObjectKey, REVISION_ANNOTATION, ROLE_LABEL, ROLE_OUTPUT};
+use crate::model::object::{ObjectKey, ROLE_LABEL, ROLE_OUTPUT};
 use crate::model::plan::OutputPlan;
 use crate::model::reason::Reason;
+use crate::reconcile::marks::{Mark, other_owner};
 use crate::reconcile::world::IssuedFacts;
 use crate::record::{Issued, WrittenOutput};
-use crate::store::{ContentHash, SecretFacts, SecretWrite};
+use crate::store::{ContentHash, SecretFacts, SecretRelease, SecretWrite};
 
 /// One output as a decision sees it.
 pub struct OutputView<'a> {
@@ -29,6 +30,57 @@ pub struct OutputView<'a> {
     pub owner: &'a ObjectKey,
     /// What the store said when it was last to be written and could not be: names the place and what is wrong with it.
     pub trouble: Option<String>,
+    /// Another Certificate that wants the same of the Secret and was there first.
+    pub rival: Option<Rival>,
+}
+
+/// Another Certificate that wants the same of a Secret and was there first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// The Certificate.
+    pub certificate: ObjectKey,
+    /// What both want.
+    pub clash: Clash,
+}
+
+/// What two Certificates that name one Secret cannot both have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// The same key of the data.
+    Key(String),
+    /// The Secret with another type, which is this one.
+    Kind(String),
+    /// The same label with another value.
+    Label(String),
+    /// The same annotation with another value.
+    Annotation(String),
+}
+
+impl Clash {
+    /// What `ours` cannot have beside `theirs`.
+    pub fn between(ours: &OutputPlan, theirs: &OutputPlan) -> Option<Self> {
+        let differs = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
+            let other = |(key, value): &(&String, &String)| b.get(*key).is_some_and(|there| there != *value);
+            a.iter().find(other).map(|(key, _)| key.clone())
+        };
+        if let Some(key) = ours.keys.keys().find(|key| theirs.keys.contains_key(*key)) {
+            return Some(Self::Key(key.clone()));
+        }
+        if ours.kind != theirs.kind {
+            return Some(Self::Kind(theirs.kind.clone()));
+        }
+        differs(&ours.labels, &theirs.labels)
+            .map(Self::Label)
+            .or_else(|| differs(&ours.annotations, &theirs.annotations).map(Self::Annotation))
+    }
+
+    /// Why an output is blocked by it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Key(_) | Self::Label(_) | Self::Annotation(_) => Reason::OwnedByAnother,
+            Self::Kind(_) => Reason::WrongSecretType,
+        }
+    }
 }
 
 /// What is so with one output, and what follows from it.
@@ -127,21 +179,17 @@ pub struct Judge<'a> {
 impl OutputView<'_> {
     /// The revision that the Secret carries as ours.
     pub fn carried_revision(&self) -> Option<u64> {
-        self.facts
-            .filter(|facts| names_owner(facts, self.owner))
-            .and_then(revision_of)
+        revision_of(self.facts?, self.owner)
     }
 }
 
-fn revision_of(facts: &SecretFacts) -> Option<u64> {
-    facts.annotations.get(REVISION_ANNOTATION)?.parse().ok()
+/// The revision that a Secret carries of this Certificate.
+pub fn revision_of(facts: &SecretFacts, owner: &ObjectKey) -> Option<u64> {
+    Mark::of(owner, &facts.annotations)?.revision_in(&facts.annotations)
 }
 
 fn names_owner(facts: &SecretFacts, owner: &ObjectKey) -> bool {
-    facts
-        .annotations
-        .get(OWNER_ANNOTATION)
-        .is_some_and(|text| *text == owner.to_string())
+    Mark::of(owner, &facts.annotations).is_some()
 }
 
 impl Judge<'_> {
@@ -151,7 +199,11 @@ impl Judge<'_> {
         plan: &OutputPlan,
         facts: Option<&SecretFacts>,
         memory: &OutputMemory,
+        rival: Option<&Rival>,
     ) -> OutputState {
+        if let Some(rival) = rival {
+            return OutputState::Blocked(rival.clash.reason(), None);
+        }
         let wanted = self.judge(plan, facts, memory);
         match (&wanted, &memory.blocked) {
             (OutputState::Write(..) | OutputState::Adopt | OutputState::Rebuild, Some((reason, until)))
@@ -185,6 +237,10 @@ impl Judge<'_> {
         if is_in_sync(plan, written, facts, self.owner, good.revision) {
             return OutputState::InSync;
         }
+        // Nobody changed what we never wrote.
+        if !written.proven && !memory.known_ours && !names_owner(facts, self.owner) {
+            return OutputState::Write(self.write_kind(plan, facts), Reason::OutputMissing);
+        }
         self.differs(plan, written, facts, good)
     }
 
@@ -203,17 +259,6 @@ impl Judge<'_> {
 
     /// What follows for a Secret that is not ours; `None` if it is.
     fn foreign(&self, plan: &OutputPlan, facts: &SecretFacts, memory: &OutputMemory) -> Option<OutputState> {
-        if let Some(owner) = facts.annotations.get(OWNER_ANNOTATION)
-            && *owner != self.owner.to_string()
-        {
-            if !shares_secret(plan, facts) {
-                return Some(OutputState::Blocked(Reason::OwnedByAnother, None));
-            }
-            // To give it our type would take the other's keys away.
-            if facts.kind != plan.kind {
-                return Some(OutputState::Blocked(Reason::WrongSecretType, None));
-            }
-        }
         if facts.controller.is_some() {
             return Some(OutputState::Blocked(Reason::OwnedByAnother, None));
         }
@@ -224,6 +269,9 @@ impl Judge<'_> {
             .any(|w| w.proven);
         if listed || memory.known_ours || names_owner(facts, self.owner) {
             return None;
+        }
+        if other_owner(self.owner, &facts.annotations).is_some() {
+            return self.joins(plan, facts);
         }
         Some(match self.existing {
             Existing::Refuse => OutputState::Blocked(Reason::ForeignSecret, None),
@@ -238,13 +286,22 @@ impl Judge<'_> {
         })
     }
 
+    /// A Secret of another Certificate: keys that nobody has are added to it, and nothing else is touched.
+    fn joins(&self, plan: &OutputPlan, facts: &SecretFacts) -> Option<OutputState> {
+        if plan.keys.keys().any(|key| facts.data.contains_key(key)) {
+            return Some(OutputState::Blocked(Reason::OwnedByAnother, None));
+        }
+        // To give it our type would take the other's keys away.
+        (facts.kind != plan.kind).then_some(OutputState::Blocked(Reason::WrongSecretType, None))
+    }
+
     /// Newer wins: an older certificate never goes over a newer one of ours.
     fn carries_something_newer(&self, facts: &SecretFacts) -> bool {
         if !names_owner(facts, self.owner) {
             return false;
         }
         let highest = self.known.iter().map(|issued| issued.revision).max();
-        match (revision_of(facts), highest) {
+        match (revision_of(facts, self.owner), highest) {
             (Some(carried), Some(highest)) => carried > highest,
             (Some(_), None) => true,
             (None, _) => false,
@@ -260,7 +317,7 @@ impl Judge<'_> {
     ) -> OutputState {
         let kind = self.write_kind(plan, facts);
         // A new certificate goes over whatever stands there; a change was answered by it.
-        let carried = revision_of(facts);
+        let carried = revision_of(facts, self.owner);
         let answered = carried.is_none() && good.why == Reason::Reissue && self.on_drift == OnDrift::Reissue;
         let outdated = carried.is_some_and(|carried| carried < good.revision) || answered;
         if outdated || !same_layout(written, plan) {
@@ -282,11 +339,6 @@ impl Judge<'_> {
             WriteKind::Update
         }
     }
-}
-
-/// Several Certificates may write different keys of one Secret.
-fn shares_secret(plan: &OutputPlan, facts: &SecretFacts) -> bool {
-    plan.keys.keys().all(|key| !facts.data.contains_key(key))
 }
 
 fn written<'a>(issued: &'a IssuedFacts, plan: &OutputPlan) -> Option<&'a WrittenOutput> {
@@ -315,7 +367,16 @@ fn is_in_sync(
         && same_layout(written, plan)
         && same_data(written, facts)
         && ours(&labels(plan), &facts.labels)
-        && ours(&annotations(plan, owner, revision), &facts.annotations)
+        && ours(
+            &annotations(plan, owner, revision, Some(facts)),
+            &facts.annotations,
+        )
+}
+
+/// Whether the record lists an output as the wish has it.
+pub fn is_listed(issued: &Issued, plan: &OutputPlan) -> bool {
+    let listed = issued.outputs.iter().find(|output| output.secret == plan.secret);
+    listed.is_some_and(|written| same_layout(written, plan))
 }
 
 fn same_layout(written: &WrittenOutput, plan: &OutputPlan) -> bool {
@@ -339,15 +400,25 @@ fn labels(plan: &OutputPlan) -> BTreeMap<String, String> {
     labels
 }
 
-fn annotations(plan: &OutputPlan, owner: &ObjectKey, revision: u64) -> BTreeMap<String, String> {
+fn annotations(
+    plan: &OutputPlan,
+    owner: &ObjectKey,
+    revision: u64,
+    there: Option<&SecretFacts>,
+) -> BTreeMap<String, String> {
     let mut annotations = plan.annotations.clone();
-    annotations.insert(OWNER_ANNOTATION.to_owned(), owner.to_string());
-    annotations.insert(REVISION_ANNOTATION.to_owned(), revision.to_string());
+    let mark = Mark::wanted(owner, there.map(|facts| &facts.annotations));
+    mark.set(owner, revision, &mut annotations);
     annotations
 }
 
-/// The write that puts `issued` into an output.
-pub fn render(plan: &OutputPlan, owner: &ObjectKey, issued: &Issued) -> Result<SecretWrite, pki::Error> {
+/// The write that puts `issued` into an output, beside what others have `there`.
+pub fn render(
+    plan: &OutputPlan,
+    owner: &ObjectKey,
+    issued: &Issued,
+    there: Option<&SecretFacts>,
+) -> Result<SecretWrite, pki::Error> {
     let kept = issued
         .outputs
         .iter()
@@ -366,20 +437,48 @@ pub fn render(plan: &OutputPlan, owner: &ObjectKey, issued: &Issued) -> Result<S
         kind: plan.kind.clone(),
         data,
         labels: labels(plan),
-        annotations: annotations(plan, owner, issued.revision),
+        annotations: annotations(plan, owner, issued.revision, there),
     })
 }
 
 /// The write that marks an adopted Secret as ours without touching its data.
-pub fn mark(plan: &OutputPlan, owner: &ObjectKey, kind: &str, revision: u64) -> SecretWrite {
+pub fn mark(plan: &OutputPlan, owner: &ObjectKey, there: &SecretFacts, revision: u64) -> SecretWrite {
     SecretWrite {
         key: plan.secret.clone(),
         writer: owner.clone(),
-        kind: kind.to_owned(),
+        kind: there.kind.clone(),
         data: BTreeMap::new(),
         labels: labels(plan),
-        annotations: annotations(plan, owner, revision),
+        annotations: annotations(plan, owner, revision, Some(there)),
     }
+}
+
+/// What a Certificate gives up of a Secret that others write to as well; `None` = nobody else does, and the Secret may go as
+/// a whole. What the wishes of `others` name stays.
+pub fn release(
+    plan: &OutputPlan,
+    owner: &ObjectKey,
+    there: &SecretFacts,
+    others: &[OutputPlan],
+) -> Option<SecretRelease> {
+    other_owner(owner, &there.annotations)?;
+    let mark = Mark::of(owner, &there.annotations)?;
+    let alone = |ours: &BTreeMap<String, String>, theirs: fn(&OutputPlan) -> &BTreeMap<String, String>| {
+        let wanted = |key: &&String| others.iter().any(|other| theirs(other).contains_key(*key));
+        ours.keys()
+            .filter(|key| !wanted(key))
+            .cloned()
+            .collect::<BTreeSet<_>>()
+    };
+    let mut annotations = alone(&plan.annotations, |other| &other.annotations);
+    annotations.extend([mark.owner, mark.revision]);
+    Some(SecretRelease {
+        key: plan.secret.clone(),
+        writer: owner.clone(),
+        data: plan.keys.keys().cloned().collect(),
+        labels: alone(&plan.labels, |other| &other.labels),
+        annotations,
+    })
 }
 
 /// What the record remembers of an output that `issued` goes into.

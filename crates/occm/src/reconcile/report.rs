@@ -10,10 +10,11 @@ use crate::model::certificate::{CertificateStatus, HistoryEntry, OutputStatus};
 use crate::model::condition::{Condition, ConditionStatus, set_condition};
 use crate::model::field::shown;
 use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
-use crate::model::object::OWNER_ANNOTATION;
+use crate::model::plan::OutputPlan;
 use crate::model::reason::Reason;
 use crate::reconcile::health;
-use crate::reconcile::outputs::{IN_SYNC, OutputMemory, OutputState, OutputView};
+use crate::reconcile::marks::other_owner;
+use crate::reconcile::outputs::{Clash, IN_SYNC, OutputMemory, OutputState, OutputView, Rival};
 use crate::reconcile::state::State;
 use crate::reconcile::world::{IssuedFacts, IssuerView, Wish, World, lives_too_short, renewal_time};
 use crate::record::{Failure, Phase};
@@ -311,12 +312,14 @@ fn output_problem(view: &OutputView<'_>) -> (Reason, String) {
 fn blocked_output(view: &OutputView<'_>, reason: Reason) -> String {
     let secret = &view.plan.secret;
     let facts = view.facts;
-    let owner = facts.and_then(|facts| {
-        facts
-            .annotations
-            .get(OWNER_ANNOTATION)
-            .or(facts.controller.as_ref())
-    });
+    if let Some(rival) = &view.rival {
+        return format!(
+            "Secret {secret} cannot be written: {}",
+            blocked_by(rival, &view.plan)
+        );
+    }
+    let owner =
+        facts.and_then(|facts| other_owner(view.owner, &facts.annotations).or(facts.controller.as_deref()));
     let why = match (reason, &view.trouble, owner, facts) {
         (Reason::OwnedByAnother, _, Some(owner), _) => format!(
             "it belongs to {}; allowed: a Secret of this Certificate alone, so another spec.secretName, or the other lets it go",
@@ -343,6 +346,31 @@ fn blocked_output(view: &OutputView<'_>, reason: Reason) -> String {
         _ => reason.meaning().to_owned(),
     };
     format!("Secret {secret} cannot be written: {why}")
+}
+
+/// Another Certificate wants the same of the Secret.
+fn blocked_by(rival: &Rival, plan: &OutputPlan) -> String {
+    let other = &rival.certificate;
+    match &rival.clash {
+        Clash::Key(key) => format!(
+            "its key {} belongs to Certificate {other}; allowed: other keys, or another Secret",
+            shown(key)
+        ),
+        Clash::Kind(kind) => format!(
+            "Certificate {other} wants it with type {}, and this output has type {}; allowed: the same type, or another Secret",
+            shown(kind),
+            shown(&plan.kind)
+        ),
+        Clash::Label(key) => format!(
+            "Certificate {other} gives its label {} another value; allowed: the same spec.secretTemplate, or another Secret",
+            shown(key)
+        ),
+        Clash::Annotation(key) => format!(
+            "Certificate {other} gives its annotation {} another value; allowed: the same spec.secretTemplate, or another \
+             Secret",
+            shown(key)
+        ),
+    }
 }
 
 /// Who last wrote a Secret, where the store tells.

@@ -2,6 +2,7 @@
 //!
 //! No bytes of Secrets are kept. Everything here can be lost: the next start learns it again.
 
+mod sharing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -260,6 +261,7 @@ impl State {
                 woken.extend(checked_issuer(&entry));
                 for secret in &entry.named {
                     self.outputs.remove(&(key.clone(), secret.clone()));
+                    woken.extend(self.others_at(secret, &key).cloned().map(Subject::Certificate));
                 }
             }
             return woken;
@@ -272,6 +274,9 @@ impl State {
         }
         let before = self.certificates.remove(&key);
         if let Some(entry) = &before {
+            for secret in &entry.named {
+                woken.extend(self.others_at(secret, &key).cloned().map(Subject::Certificate));
+            }
             self.unlink_certificate(&key, entry);
             woken.extend(checked_issuer(entry));
         }
@@ -291,6 +296,7 @@ impl State {
                 .or_default()
                 .insert(key.clone());
             self.links += 1;
+            woken.extend(self.others_at(secret, &key).cloned().map(Subject::Certificate));
         }
         let entry = CertificateEntry { seen, plan, named };
         if let Ok(plan) = &entry.plan {

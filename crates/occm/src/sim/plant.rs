@@ -18,8 +18,8 @@ use crate::reconcile::world::World as Facts;
 use crate::record::{Phase, Record};
 use crate::sim::world::World;
 use crate::store::{
-    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreResult,
-    Subject, Version,
+    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretRelease, SecretWrite, Status, Store,
+    StoreResult, Subject, Version,
 };
 
 /// A bug that is planted.
@@ -248,6 +248,14 @@ impl Store for Bent {
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
         self.store.update_secret(write, expected)
+    }
+
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        self.store.release_secret(release, expected)
     }
 
     fn delete_secret<'a>(

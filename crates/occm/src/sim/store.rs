@@ -19,8 +19,8 @@ use crate::sim::faults::Fault;
 use crate::sim::history::{ActNote, By, OutputNote};
 use crate::sim::world::{Dice, World};
 use crate::store::{
-    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreError,
-    StoreResult, Subject, Version,
+    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretRelease, SecretWrite, Status, Store,
+    StoreError, StoreResult, Subject, Version,
 };
 
 /// The store as a process sees it.
@@ -248,6 +248,17 @@ impl Store for SimStore {
         let write = write.clone();
         self.write_secret("update Secret", write.key.clone(), move |world| {
             at_once(world.store.update_secret(&write, expected))
+        })
+    }
+
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        let release = release.clone();
+        self.write_secret("release Secret", release.key.clone(), move |world| {
+            at_once(world.store.release_secret(&release, expected))
         })
     }
 

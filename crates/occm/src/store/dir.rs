@@ -60,8 +60,8 @@ use crate::store::dir::secrets::Found;
 use crate::store::dir::state::{AnySeen, State, Taken, Topic};
 use crate::store::dir::watch::{Sight, Watch};
 use crate::store::{
-    Change, Content, ContentHash, Event, MAX_VALUE_BYTES, Presence, RecordSeen, SecretFacts, SecretWrite,
-    Seen, Status, Store, StoreError, StoreResult, Subject, Version,
+    Change, Content, ContentHash, Event, MAX_VALUE_BYTES, Presence, RecordSeen, SecretFacts, SecretRelease,
+    SecretWrite, Seen, Status, Store, StoreError, StoreResult, Subject, Version,
 };
 
 pub use crate::store::dir::files::{ObjectFile, read_objects};
@@ -340,6 +340,20 @@ impl Inner {
         updated.and(written)
     }
 
+    fn release_secret(&self, release: &SecretRelease, expected: Version) -> StoreResult<SecretFacts> {
+        self.manage(&release.key)?;
+        let _held = self.locks.lock(Topic::Secret(release.key.clone()));
+        let Some((facts, found, folder)) = self.see_secret(&release.key)? else {
+            return Err(StoreError::NotFound(format!("Secret {}", release.key)));
+        };
+        if facts.version != expected {
+            return Err(StoreError::Conflict(format!("Secret {}", release.key)));
+        }
+        let released = secrets::release(&folder, found, release);
+        let written = self.written(&release.key);
+        released.and(written)
+    }
+
     fn delete_secret(&self, key: &ObjectKey, uid: &str, expected: Version) -> StoreResult<()> {
         self.manage(key)?;
         let _held = self.locks.lock(Topic::Secret(key.clone()));
@@ -527,6 +541,15 @@ impl Store for DirStore {
     ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
         let write = write.clone();
         self.run(move |inner| inner.update_secret(&write, expected))
+    }
+
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        let release = release.clone();
+        self.run(move |inner| inner.release_secret(&release, expected))
     }
 
     fn delete_secret<'a>(

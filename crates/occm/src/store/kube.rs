@@ -33,8 +33,8 @@ use crate::store::kube::feed::Hub;
 pub use crate::store::kube::follow::FirstLists;
 pub use crate::store::kube::lease::{Fence, Leadership, Lease, LeaseSettings};
 use crate::store::{
-    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretWrite, Status, Store, StoreResult,
-    Subject, Version,
+    Change, Content, Event, Presence, RecordSeen, SecretFacts, SecretRelease, SecretWrite, Status, Store,
+    StoreResult, Subject, Version,
 };
 
 /// How a store in Kubernetes works.
@@ -151,6 +151,20 @@ impl Store for KubeStore {
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
         async move { self.wrote(&write.key, write::update_secret(&self.api, write, expected).await) }.boxed()
+    }
+
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        async move {
+            self.wrote(
+                &release.key,
+                write::release_secret(&self.api, release, expected).await,
+            )
+        }
+        .boxed()
     }
 
     fn delete_secret<'a>(

@@ -25,7 +25,7 @@ use crate::model::plan::{InputKind, InputRef};
 use crate::store::ownership::SecretMeta;
 use crate::store::{
     Change, Content, ContentHash, Event, InputFacts, MAX_VALUE_BYTES, Presence, RecordSeen, SecretFacts,
-    SecretWrite, Seen, Status, Store, StoreError, StoreResult, Subject, Version,
+    SecretRelease, SecretWrite, Seen, Status, Store, StoreError, StoreResult, Subject, Version,
 };
 
 pub use crate::store::memory::world::{EditedSecret, World};
@@ -369,6 +369,24 @@ impl MemoryStore {
         Ok(facts)
     }
 
+    fn release(&self, release: &SecretRelease, expected: Version) -> StoreResult<SecretFacts> {
+        let mut state = self.state();
+        let mut secret = state.expect_secret(&release.key, expected)?.clone();
+        if secret.immutable {
+            let what = format!("Secret {}", release.key);
+            return Err(StoreError::Refused(what, "it is immutable".to_owned()));
+        }
+        for key in secret.meta.release(release) {
+            secret.data.remove(&key);
+        }
+        secret.last_writer = None;
+        secret.version = state.next();
+        let facts = secret.facts();
+        state.journal.push(Entry::UpdateSecret(release.key.clone()));
+        state.set_secret(&release.key, Some(secret));
+        Ok(facts)
+    }
+
     fn delete(&self, key: &ObjectKey, uid: &str, expected: Version) -> StoreResult<()> {
         let mut state = self.state();
         if !state.secrets.contains_key(key) {
@@ -562,6 +580,14 @@ impl Store for MemoryStore {
         expected: Version,
     ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
         async move { self.update(write, expected) }.boxed()
+    }
+
+    fn release_secret<'a>(
+        &'a self,
+        release: &'a SecretRelease,
+        expected: Version,
+    ) -> BoxFuture<'a, StoreResult<SecretFacts>> {
+        async move { self.release(release, expected) }.boxed()
     }
 
     fn delete_secret<'a>(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::SecretWrite;
+use crate::store::{SecretRelease, SecretWrite};
 
 /// What a Secret has besides its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,17 @@ impl SecretMeta {
         }
         self.writers.insert(writer, owned);
         gone
+    }
+
+    /// Forgets a writer, and takes out the labels and annotations that it gives up. Says which keys of the data go away: not
+    /// those that another writer has taken over.
+    pub(crate) fn release(&mut self, release: &SecretRelease) -> BTreeSet<String> {
+        self.writers.remove(&release.writer.to_string());
+        self.labels.retain(|key, _| !release.labels.contains(key));
+        self.annotations
+            .retain(|key, _| !release.annotations.contains(key));
+        let gone = release.data.iter().filter(|key| !self.owns_key(key));
+        gone.cloned().collect()
     }
 
     /// Whether a key was written by one of us.

@@ -31,8 +31,8 @@ use crate::model::issuer::Issuer;
 use crate::model::object::{API_VERSION, Kind, Metadata, ObjectKey, ROLE_LABEL, ROLE_OUTPUT};
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::{
-    Change, ContentHash, MAX_VALUE_BYTES, Presence, SecretFacts, SecretWrite, Seen, Status, Store,
-    StoreError, Subject, Version,
+    Change, ContentHash, MAX_VALUE_BYTES, Presence, SecretFacts, SecretRelease, SecretWrite, Seen, Status,
+    Store, StoreError, Subject, Version,
 };
 
 /// Longest wait for a change to be told.
@@ -105,6 +105,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Case)> {
         secrets::an_update_keeps_what_others_put_there,
         secrets::an_update_removes_what_the_same_writer_no_longer_wants,
         secrets::two_writers_share_a_secret,
+        secrets::a_writer_that_leaves_a_shared_secret_takes_only_its_own,
         secrets::an_adoption_adds_labels_and_leaves_the_values,
         secrets::the_type_of_a_secret_is_not_changed_by_an_update,
         secrets::a_secret_is_deleted_only_in_the_expected_state,

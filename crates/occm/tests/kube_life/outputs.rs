@@ -184,3 +184,72 @@ async fn a_deleted_certificate_keeps_deletes_or_revokes_as_it_says() {
     let unsafe_state = bed.ca.issued_for("delete.example")[0]["state"].to_string();
     assert!(!unsafe_state.contains("revoked"), "{unsafe_state}");
 }
+
+/// A Certificate with some keys of the Secret `pair`.
+fn sharing(name: &str, keys: &str) -> String {
+    let more = format!(
+        "  onDelete: Delete\n  existing: Replace\n  outputs:\n  - secret: {{name: pair}}\n    keys: {{{keys}}}\n"
+    );
+    certificate_yaml(name, &more).replace(&format!("  secretName: {name}-tls\n"), "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_share_a_secret_and_none_takes_the_keys_of_another() {
+    let Some(mut bed) = Bed::new("shares").await else {
+        return;
+    };
+    bed.apply(&sharing(
+        "rsa",
+        "rsa.key: {part: Key}, rsa.crt: {part: Certificate}",
+    ))
+    .await;
+    bed.start();
+    bed.ready("rsa").await;
+    let alone = bed.secret("pair").await;
+    bed.apply(&sharing("ec", "ec.key: {part: Key}, ec.crt: {part: Certificate}"))
+        .await;
+    bed.ready("ec").await;
+    bed.apply(&sharing(
+        "greedy",
+        "rsa.key: {part: Key}, own.crt: {part: Certificate}",
+    ))
+    .await;
+    let message = bed.told("greedy", "Ready", "OwnedByAnother").await;
+    assert!(
+        message.contains("rsa.key") && message.contains("shares/rsa"),
+        "{message}"
+    );
+    let shared = bed.secret("pair").await;
+    assert_eq!(bytes(&shared, "rsa.key"), bytes(&alone, "rsa.key"));
+    assert_eq!(shared.data.as_ref().unwrap().len(), 4);
+    bed.delete_secret("pair").await;
+    bed.back("pair", &shared).await;
+    bed.annotate("rsa", "occm.dev/renew", "1").await;
+    bed.revision("rsa", 2).await;
+    let renewed = bed.secret("pair").await;
+    assert_eq!(bytes(&renewed, "ec.key"), bytes(&shared, "ec.key"));
+    assert_ne!(bytes(&renewed, "rsa.key"), bytes(&shared, "rsa.key"));
+    let gone = async |name: &str| {
+        bed.api("shares", "Certificate")
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+        until("the object is gone", async || {
+            bed.get("Certificate", name).await.is_none()
+        })
+        .await;
+    };
+    gone("greedy").await;
+    assert!(same_content(&bed.secret("pair").await, &renewed));
+    gone("ec").await;
+    let left = bed.secret("pair").await;
+    assert_eq!(left.data.as_ref().unwrap().len(), 2);
+    assert_eq!(bytes(&left, "rsa.key"), bytes(&renewed, "rsa.key"));
+    bed.ready("rsa").await;
+    gone("rsa").await;
+    assert!(bed.get("Secret", "pair").await.is_none());
+    assert_eq!(
+        (bed.issued("rsa"), bed.issued("ec"), bed.issued("greedy")),
+        (2, 1, 0)
+    );
+}

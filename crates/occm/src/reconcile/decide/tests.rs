@@ -159,6 +159,7 @@ impl Builder {
                 state: self.output.clone(),
                 owner: self.subject.key(),
                 trouble: None,
+                rival: None,
             }],
             reported_revision: self.reported,
             clock_offset: self.offset,

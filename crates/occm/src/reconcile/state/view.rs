@@ -76,7 +76,7 @@ impl State {
     }
 
     /// The outputs that the wish names; while it cannot be read, those of the record that it still names.
-    fn output_plans<'a>(
+    pub(super) fn output_plans<'a>(
         &self,
         subject: &Subject,
         plan: Option<&'a CertificatePlan>,
@@ -214,6 +214,7 @@ impl State {
                 state: OutputState::NothingToWrite,
                 owner,
                 trouble: None,
+                rival: None,
             })
             .collect();
         let carried: Vec<u64> = views.iter().filter_map(OutputView::carried_revision).collect();
@@ -232,7 +233,8 @@ impl State {
         let forgotten = OutputMemory::default();
         for (i, view) in views.iter_mut().enumerate() {
             let memory = memories.get(i).unwrap_or(&forgotten);
-            view.state = judge.state(&view.plan, view.facts, memory);
+            view.rival = self.rival(owner, &view.plan);
+            view.state = judge.state(&view.plan, view.facts, memory, view.rival.as_ref());
             view.trouble.clone_from(&memory.trouble);
         }
         views

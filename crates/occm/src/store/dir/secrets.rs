@@ -23,7 +23,8 @@ use crate::store::dir::fs::{
 use crate::store::dir::layout::{Layout, check_name, is_data_key};
 use crate::store::ownership::SecretMeta;
 use crate::store::{
-    ContentHash, InputFacts, MAX_VALUE_BYTES, SecretFacts, SecretWrite, StoreError, StoreResult, Version,
+    ContentHash, InputFacts, MAX_VALUE_BYTES, SecretFacts, SecretRelease, SecretWrite, StoreError,
+    StoreResult, Version,
 };
 
 /// The symlink to the folder of the values.
@@ -405,16 +406,36 @@ pub(super) fn update(folder: &Folder, found: Found, write: &SecretWrite) -> Stor
         return Err(StoreError::Refused(path, text));
     }
     refuse_obstacles(folder, write)?;
-    swap(folder, found, write).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => StoreError::Conflict(path),
-        _ => store_error(path, &error),
-    })
-}
-
-fn swap(folder: &Folder, found: Found, write: &SecretWrite) -> io::Result<()> {
-    let mut meta = found.meta;
+    let mut meta = found.meta.clone();
     meta.kind.clone_from(&write.kind);
     let gone = meta.apply(write);
+    swap(folder, found, &meta, &write.data, &gone).map_err(|error| swap_error(path, &error))
+}
+
+/// Takes out of a Secret that was just read as `found` what a writer gives up.
+pub(super) fn release(folder: &Folder, found: Found, release: &SecretRelease) -> StoreResult<()> {
+    refuse_foreign_owner(folder)?;
+    let path = folder.path().display().to_string();
+    let mut meta = found.meta.clone();
+    let gone = meta.release(release);
+    swap(folder, found, &meta, &BTreeMap::new(), &gone).map_err(|error| swap_error(path, &error))
+}
+
+fn swap_error(path: String, error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound => StoreError::Conflict(path),
+        _ => store_error(path, error),
+    }
+}
+
+/// Puts a new folder of values in the place of the one that was found: with `data` in it, without those that are `gone`.
+fn swap(
+    folder: &Folder,
+    found: Found,
+    meta: &SecretMeta,
+    data: &BTreeMap<String, pki::Secret>,
+    gone: &BTreeSet<String>,
+) -> io::Result<()> {
     // Linked values of others move along into the new folder; plain files stay where they are.
     let kept = found.values.iter().filter_map(|(key, value)| match value {
         Value::Bytes {
@@ -424,12 +445,12 @@ fn swap(folder: &Folder, found: Found, write: &SecretWrite) -> io::Result<()> {
         } => Some((key, bytes)),
         _ => None,
     });
-    let kept = kept.filter(|(key, _)| !write.data.contains_key(*key) && !gone.contains(*key));
+    let kept = kept.filter(|(key, _)| !data.contains_key(*key) && !gone.contains(*key));
     let linked: BTreeMap<&str, &pki::Secret> = kept
-        .chain(&write.data)
+        .chain(data)
         .map(|(key, value)| (key.as_str(), value))
         .collect();
-    let stamp = write_values(folder, &meta, linked.iter().map(|(key, value)| (*key, *value)))
+    let stamp = write_values(folder, meta, linked.iter().map(|(key, value)| (*key, *value)))
         .inspect_err(|_| sweep(folder, found.data_folder.as_deref()))?;
     let link = fresh_name();
     let swapped = folder

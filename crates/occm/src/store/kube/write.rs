@@ -3,7 +3,7 @@
 //! | Write | Request |
 //! | --- | --- |
 //! | create an output | POST |
-//! | change or adopt an output | merge patch of our fields that carries the expected resourceVersion |
+//! | change or adopt an output, give up our keys of it | merge patch of our fields that carries the expected resourceVersion |
 //! | delete | DELETE with uid and resourceVersion as preconditions |
 //! | record | POST, then PUT with the expected resourceVersion |
 //! | status | JSON patch that replaces the whole status |
@@ -28,7 +28,8 @@ use crate::store::kube::wire::{
     RECORD_TYPE, written_facts,
 };
 use crate::store::{
-    ContentHash, Presence, SecretFacts, SecretWrite, Status, StoreError, StoreResult, Subject, Version,
+    ContentHash, Presence, SecretFacts, SecretRelease, SecretWrite, Status, StoreError, StoreResult, Subject,
+    Version,
 };
 
 /// Annotation on a record: whose it is.
@@ -251,6 +252,30 @@ impl Leftovers {
             "data": none(&self.data),
         })
     }
+}
+
+/// Takes out of a Secret in state `expected` what a writer gives up.
+pub(super) async fn release_secret(
+    api: &Api,
+    release: &SecretRelease,
+    expected: Version,
+) -> StoreResult<SecretFacts> {
+    let what = release.key.to_string();
+    let path = format!(
+        "{}?fieldManager={}",
+        paths::secret(&release.key),
+        escape(&manager(&release.writer))
+    );
+    let going = Leftovers {
+        data: release.data.clone(),
+        labels: release.labels.clone(),
+        annotations: release.annotations.clone(),
+    };
+    let payload = Payload::MergePatch(to_bytes(&going.removal(expected))?);
+    let left: HashedSecret = api
+        .call(&what, Method::PATCH, &path, payload, Answer::Full)
+        .await?;
+    Ok(left.into_facts())
 }
 
 /// Deletes a Secret that has this uid, if one is given, and is in state `expected`.

@@ -105,6 +105,44 @@ pub(super) async fn two_writers_share_a_secret(bench: Bench) {
     );
 }
 
+pub(super) async fn a_writer_that_leaves_a_shared_secret_takes_only_its_own(bench: Bench) {
+    let mut rsa = write("web", "rsa", &[("rsa.key", b"r"), ("rsa.crt", b"c")]);
+    rsa.annotations.insert("by-rsa".to_owned(), "1".to_owned());
+    rsa.labels.insert("by-rsa".to_owned(), "1".to_owned());
+    let first = bench.store.create_secret(&rsa).await.unwrap();
+    let ec = write("web", "ec", &[("ec.key", b"e")]);
+    let both = bench.store.update_secret(&ec, first.version).await.unwrap();
+    let release = SecretRelease {
+        key: key("web"),
+        writer: key("rsa"),
+        data: BTreeSet::from(["rsa.key".to_owned(), "rsa.crt".to_owned(), "never".to_owned()]),
+        labels: BTreeSet::from(["by-rsa".to_owned()]),
+        annotations: BTreeSet::from(["by-rsa".to_owned()]),
+    };
+    let early = bench.store.release_secret(&release, first.version).await;
+    assert!(is_conflict(&early), "{early:?}");
+    assert_eq!(
+        values(&bench, "web").await.len(),
+        3,
+        "a refused release takes nothing"
+    );
+    let left = bench.store.release_secret(&release, both.version).await.unwrap();
+    assert_eq!(left.uid, first.uid);
+    assert_eq!(left.data.keys().collect::<Vec<_>>(), ["ec.key"]);
+    assert!(!left.annotations.contains_key("by-rsa") && !left.labels.contains_key("by-rsa"));
+    assert!(left.labels.contains_key(ROLE_LABEL));
+    let values = values(&bench, "web").await;
+    assert_eq!(values.keys().collect::<Vec<_>>(), ["ec.key"]);
+    assert_eq!(values["ec.key"], b"e");
+    // What is left lives on.
+    let ec = write("web", "ec", &[("ec.key", b"e2")]);
+    let next = bench.store.update_secret(&ec, left.version).await.unwrap();
+    assert_eq!(next.data["ec.key"], ContentHash::of(b"e2"));
+    bench.world.delete_secret(&key("web")).await;
+    let gone = bench.store.release_secret(&release, next.version).await;
+    assert!(matches!(gone, Err(StoreError::NotFound(_))), "{gone:?}");
+}
+
 pub(super) async fn an_adoption_adds_labels_and_leaves_the_values(bench: Bench) {
     bench.world.create_secret(&key("web"), &[("k", b"theirs")]).await;
     let seen = bench.store.read_secret(&key("web")).await.unwrap().unwrap().facts;
