@@ -74,7 +74,7 @@ fn two_certificates_share_a_secret_and_the_last_one_that_goes_takes_it() {
             && values(&host, ["ec.key", "ec.crt"]).as_ref() == Some(&ec);
         back.then_some(())
     });
-    std::fs::remove_dir_all(host.path().join("secrets/default/pair")).unwrap();
+    delete_pair(&host);
     wait_for("both are back after a deletion", || {
         let back = values(&host, ["rsa.key", "rsa.crt"]).as_ref() == Some(&rsa)
             && values(&host, ["ec.key", "ec.crt"]).as_ref() == Some(&ec);
@@ -151,7 +151,7 @@ fn a_key_that_another_certificate_has_is_refused_and_the_other_is_not_harmed() {
         (reason(&status, "Ready") == "OwnedByAnother").then_some(())
     });
     // Also not while the Secret is not there.
-    std::fs::remove_dir_all(host.path().join("secrets/default/pair")).unwrap();
+    delete_pair(&host);
     wait_for("the first is back", || {
         (values(&host, ["rsa.key", "rsa.crt"]).as_ref() == Some(&before)).then_some(())
     });
@@ -195,6 +195,12 @@ fn two_new_certificates_that_want_the_same_key_end_with_one_that_has_it() {
         (ca.issued_for("a.example").len(), ca.issued_for("b.example").len()),
         (1, 0)
     );
+}
+
+/// Deletes the Secret in one moment: a repair that comes between would keep its folder.
+fn delete_pair(host: &Host) {
+    let away = tempfile::tempdir_in(host.path().parent().unwrap()).unwrap();
+    std::fs::rename(host.path().join("secrets/default/pair"), away.path().join("pair")).unwrap();
 }
 
 /// Waits until `web` is ready and so many outputs are in sync.
