@@ -381,6 +381,7 @@ impl MemoryStore {
         }
         secret.last_writer = None;
         secret.version = state.next();
+        let secret = secret.hashed();
         let facts = secret.facts();
         state.journal.push(Entry::UpdateSecret(release.key.clone()));
         state.set_secret(&release.key, Some(secret));
