@@ -239,10 +239,7 @@ fn wait_for_trouble(scenario: &str, host: &Host) {
 #[test]
 fn a_life_without_trouble_tells_no_secret() {
     let ca = Ca::start("{}");
-    let mut host = Host::with_issuer(&ca, "");
-    host.write("web.yaml", &certificate_yaml("web", ""));
-    host.start();
-    host.wait_ready("web");
+    let host = Host::with_web(&ca, "", "");
     let store = host.path().to_str().unwrap().to_owned();
     let mut planted = texts();
     planted.extend(made_keys(&host));

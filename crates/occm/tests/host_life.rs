@@ -64,10 +64,7 @@ fn a_wish_becomes_a_key_and_a_certificate_that_openssl_accepts() {
 #[test]
 fn an_output_is_repaired_with_the_same_bytes_also_while_the_ca_is_down_and_right_after_a_restart() {
     let mut ca = Ca::start("{}");
-    let mut host = Host::with_issuer(&ca, "");
-    host.write("web.yaml", &certificate_yaml("web", ""));
-    host.start();
-    host.wait_ready("web");
+    let mut host = Host::with_web(&ca, "", "");
     let bytes: Vec<Vec<u8>> = ["tls.key", "tls.crt", "ca.crt"]
         .iter()
         .map(|k| host.wait_output("web-tls", k))
@@ -154,10 +151,7 @@ fn a_restart_issues_nothing() {
 #[test]
 fn a_lost_record_is_made_again_from_the_output() {
     let ca = Ca::start("{}");
-    let mut host = Host::with_issuer(&ca, "");
-    host.write("web.yaml", &certificate_yaml("web", ""));
-    host.start();
-    host.wait_ready("web");
+    let mut host = Host::with_web(&ca, "", "");
     let issued = ca.ledger().len();
     let key = host.wait_output("web-tls", "tls.key");
     let record = host.path().join(".occm/records/default/occm-record-web");
@@ -176,10 +170,7 @@ fn a_lost_record_is_made_again_from_the_output() {
 #[test]
 fn a_changed_wish_is_enrolled_and_an_unchanged_one_is_not() {
     let ca = Ca::start("{}");
-    let mut host = Host::with_issuer(&ca, "");
-    host.write("web.yaml", &certificate_yaml("web", ""));
-    host.start();
-    host.wait_ready("web");
+    let host = Host::with_web(&ca, "", "");
     host.write(
         "web.yaml",
         &format!("# a comment\n{}", certificate_yaml("web", "  renewBefore: 1h\n")),

@@ -49,43 +49,12 @@ fn status_and_requests_work_through_the_api_with_a_token() {
     }
 }
 
-/// A key and a certificate that somebody else made, as a Secret of the directory.
-fn foreign(host: &Host, name: &str) {
-    let folder = host.path().join(format!("secrets/default/{name}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "90",
-        ])
-        .args([
-            "-subj",
-            &format!("/CN={name}.example"),
-            "-addext",
-            &format!("subjectAltName=DNS:{name}.example"),
-        ])
-        .arg("-keyout")
-        .arg(folder.join("tls.key"))
-        .arg("-out")
-        .arg(folder.join("tls.crt"))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-}
-
 #[test]
 fn secrets_of_others_are_found_and_adopted_through_the_api() {
     let ca = Ca::start("{}");
     let host = Host::with_issuer(&ca, "");
     for name in ["legacy", "other"] {
-        foreign(&host, name);
+        host.foreign_tls(name);
     }
     let users = crate::roles::users(&host, &[("owner", "'*': Admin"), ("editor", "'*': Edit")]);
     let served = Served::start(host, &[&users]);

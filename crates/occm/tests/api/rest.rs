@@ -163,6 +163,19 @@ impl Client {
     }
 }
 
+/// All that a stream tells until it has told of an object of this name.
+pub fn told_until(lines: impl Iterator<Item = String>, name: &str) -> String {
+    let wanted = format!("\"name\":\"{name}\"");
+    let mut told = String::new();
+    for line in lines {
+        told.push_str(&line);
+        if told.contains(&wanted) {
+            return told;
+        }
+    }
+    panic!("{name} is not told: {told}");
+}
+
 impl Told {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rest::{Client, Served, certificate, issuer};
+use crate::rest::{Client, Served, certificate, issuer, told_until};
 use crate::support::{Host, wait_for};
 use crate::table::{FOR_EACH, nothing_of_the_other, operations, tried, two_teams};
 
@@ -105,12 +105,6 @@ fn a_stream_of_changes_tells_only_what_the_caller_may_see() {
     owner
         .post("/certificates", &certificate("red", "shown").to_string())
         .is(201);
-    let mut told = String::new();
-    for line in lines {
-        told.push_str(&line);
-        if told.contains("\"name\":\"shown\"") {
-            break;
-        }
-    }
-    assert!(told.contains("shown") && !told.contains("hidden"), "{told}");
+    let told = told_until(lines, "shown");
+    assert!(!told.contains("hidden"), "{told}");
 }

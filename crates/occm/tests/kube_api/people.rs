@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::audit::written_by;
 use crate::bed::{Bed, subject};
 use crate::cluster::chart::Account;
-use crate::rest::{Client, certificate, issuer};
+use crate::rest::{Client, certificate, issuer, told_until};
 use crate::support::wait_for;
 use crate::table::{ROLES, nothing_of_the_other, tried, two_teams};
 
@@ -139,14 +139,8 @@ fn a_token_for_one_namespace_sees_nothing_of_another() {
     owner
         .post("/certificates", &certificate("red", "shown").to_string())
         .is(201);
-    let mut told = String::new();
-    for line in lines {
-        told.push_str(&line);
-        if told.contains("\"name\":\"shown\"") {
-            break;
-        }
-    }
-    assert!(told.contains("shown") && !told.contains("blue"), "{told}");
+    let told = told_until(lines, "shown");
+    assert!(!told.contains("blue"), "{told}");
     // A namespace that is not managed is one in which nobody may do anything, even its administrator.
     bed.kubectl(&["create", "namespace", "green"]).unwrap();
     let king = bed.person("king");

@@ -183,8 +183,30 @@ impl Host {
         host
     }
 
+    /// The same with a Certificate `web`, served and ready.
+    pub fn with_web(ca: &Ca, issuer: &str, certificate: &str) -> Self {
+        let mut host = Self::with_issuer(ca, issuer);
+        host.write("web.yaml", &certificate_yaml("web", certificate));
+        host.start();
+        host.wait_ready("web");
+        host
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// A Secret of type TLS that somebody else made, for `NAME.example`.
+    pub fn foreign_tls(&self, name: &str) {
+        let folder = self.path().join("secrets/default").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let full = format!("{name}.example");
+        self_signed(
+            &format!("/CN={full}"),
+            &full,
+            &folder.join("tls.key"),
+            &folder.join("tls.crt"),
+        );
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -381,6 +403,24 @@ pub fn openssl(args: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A key and a certificate for the DNS name `name` that somebody else made.
+pub fn self_signed(subject: &str, name: &str, key: &Path, certificate: &Path) {
+    let names = format!("subjectAltName=DNS:{name}");
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 60".split(' ');
+    let mut arguments: Vec<&str> = request.collect();
+    let extensions = [
+        "basicConstraints=critical,CA:FALSE",
+        "keyUsage=digitalSignature",
+        "extendedKeyUsage=serverAuth",
+        &names,
+    ];
+    arguments.extend(extensions.iter().flat_map(|extension| ["-addext", *extension]));
+    arguments.extend(["-subj", subject]);
+    arguments.extend(["-keyout", key.to_str().unwrap()]);
+    arguments.extend(["-out", certificate.to_str().unwrap()]);
+    openssl(&arguments);
 }
 
 /// Judges a `kubernetes.io/tls` output: key fits certificate, certificate verifies to the root.

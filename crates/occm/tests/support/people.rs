@@ -215,50 +215,20 @@ impl People {
         ]);
     }
 
-    /// A Secret of type kubernetes.io/tls with a certificate of somebody else.
+    /// A Secret of type kubernetes.io/tls with a certificate for `NAME.lab.example` that somebody else made.
     pub(crate) fn foreign_tls(&self, name: &str, subject: &str) {
-        let path = |what: &str| {
-            self.dir
-                .path()
-                .join(format!("{name}.{what}"))
-                .display()
-                .to_string()
-        };
+        let path = |what: &str| self.dir.path().join(format!("{name}.{what}"));
         let (key, certificate) = (path("key"), path("crt"));
-        crate::support::openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "60",
-            "-subj",
-            subject,
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-addext",
-            &format!("subjectAltName=DNS:{name}.lab.example"),
-            "-addext",
-            "keyUsage=digitalSignature",
-            "-addext",
-            "extendedKeyUsage=serverAuth",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
+        crate::support::self_signed(subject, &format!("{name}.lab.example"), &key, &certificate);
         self.kubectl(&[
             "create",
             "secret",
             "tls",
             name,
             "--cert",
-            &certificate,
+            certificate.to_str().unwrap(),
             "--key",
-            &key,
+            key.to_str().unwrap(),
         ]);
     }
 
