@@ -15,10 +15,7 @@ use support::{Ca, Host, certificate_yaml, condition, occm, reason, wait_for};
 #[test]
 fn a_changed_layout_and_an_added_output_are_written_once_and_cost_no_certificate() {
     let ca = Ca::start("{}");
-    let mut host = Host::with_issuer(&ca, "");
-    host.write("web.yaml", &certificate_yaml("web", ""));
-    host.start();
-    host.wait_ready("web");
+    let host = Host::with_web(&ca, "", "");
     let more = "  outputs:\n  - secret: {name: parts}\n    keys: {all.pem: {part: Bundle}}\n";
     host.write("web.yaml", &certificate_yaml("web", more));
     host.wait_output("parts", "all.pem");
@@ -211,4 +208,26 @@ fn ready_with(host: &Host, outputs: usize) {
         let in_sync = told.iter().filter(|output| output["state"] == "InSync").count();
         (condition(&status, "Ready") == "True" && in_sync == outputs).then_some(())
     });
+}
+
+#[test]
+fn an_adopted_secret_gets_a_revision_above_all_that_were_told() {
+    let ca = Ca::start("{}");
+    let mut host = Host::with_web(&ca, "", "  existing: Adopt\n");
+    let wish = certificate_yaml("web", "  existing: Adopt\n  ipAddresses: [192.0.2.9]\n");
+    host.write("web.yaml", &wish);
+    host.wait_revision("web", 2);
+    host.kill();
+    // The record is lost, and the wish names a Secret of somebody else.
+    std::fs::remove_file(host.path().join(".occm/records/default/occm-record-web")).unwrap();
+    std::fs::remove_dir_all(host.path().join("secrets/default/web-tls")).unwrap();
+    host.foreign_tls("legacy");
+    let foreign = host.read("legacy", "tls.crt");
+    host.write(
+        "web.yaml",
+        &wish.replace("secretName: web-tls", "secretName: legacy"),
+    );
+    host.start();
+    host.wait_revision("web", 3);
+    assert_eq!(host.read("legacy", "tls.crt"), foreign);
 }

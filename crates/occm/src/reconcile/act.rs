@@ -339,13 +339,8 @@ impl Manager {
         };
         issued.issuer = plan.issuer.clone();
         issued.why = Reason::Adopted;
-        issued.revision = self
-            .state()
-            .records
-            .get(subject)
-            .map_or(0, |record| record.ledger.revision)
-            + 1;
-        let revision = issued.revision;
+        let revision = self.next_revision(subject);
+        issued.revision = revision;
         self.take_into_record(subject, issued).await?;
         let write = mark(target, subject.key(), &content.facts, revision);
         if !self.may_act() {

@@ -532,6 +532,12 @@ impl Manager {
         }
     }
 
+    pub(super) fn next_revision(&self, subject: &Subject) -> u64 {
+        let now = self.clock.now();
+        self.state()
+            .with_world(subject, now, None, |world| world.next_revision())
+    }
+
     pub(super) fn wake_all(&self, woken: std::collections::BTreeSet<Subject>, except: &Subject) {
         let now = self.clock.now();
         let mut queue = self.queue();

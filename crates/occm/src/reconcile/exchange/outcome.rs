@@ -106,11 +106,8 @@ impl Manager {
             return Ok(());
         };
         let key = open.key.take();
-        let revision = self
-            .state()
-            .with_world(subject, now, None, |world| world.next_revision());
         let mut issued = Issued {
-            revision,
+            revision: self.next_revision(subject),
             key,
             certificate: verified.certificate().clone(),
             chain: verified.chain().to_vec(),
