@@ -1,7 +1,6 @@
 //! The plan of a Certificate.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use pki::{CertificateTemplate, KeyAlgorithm, Name, San, Usages};
@@ -84,7 +83,7 @@ pub struct OutputPlan {
 }
 
 /// What a wish comes down to when one asks "has it changed?": what the CA is asked for, and nothing else.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NormalWish {
     /// Version of this normalisation.
@@ -93,16 +92,6 @@ pub struct NormalWish {
     pub template: CertificateTemplate,
     /// Which key.
     pub key_algorithm: KeyAlgorithm,
-    /// The hash, once it was asked for.
-    #[serde(skip)]
-    hash: OnceLock<String>,
-}
-
-impl PartialEq for NormalWish {
-    fn eq(&self, other: &Self) -> bool {
-        let parts = |wish: &Self| (wish.version, wish.key_algorithm);
-        parts(self) == parts(other) && self.template == other.template
-    }
 }
 
 impl NormalWish {
@@ -114,17 +103,13 @@ impl NormalWish {
             version: Self::VERSION,
             template: template.clone(),
             key_algorithm,
-            hash: OnceLock::new(),
         }
     }
 
     /// SHA-256 over the canonical JSON form, hexadecimal.
     pub fn hash(&self) -> String {
-        let hash = self.hash.get_or_init(|| {
-            let text = serde_json::to_vec(self).unwrap_or_default();
-            pki::digest::hex(&pki::digest::sha256(&text))
-        });
-        hash.clone()
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        pki::digest::hex(&pki::digest::sha256(&text))
     }
 
     /// The hash of the wish for this.
