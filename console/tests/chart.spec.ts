@@ -1,9 +1,12 @@
 /** The chart as it is installed: people log in to its manager with a token of the cluster, and with an OpenID Connect provider. */
 
-import { expect, test } from './support/browser';
-import { OnKubernetes } from './support/place';
-import { BANNER, Release } from './support/release';
+import { expect, logInWithToken, test } from './support/browser';
+import { Program } from './support/process';
+import { NAMESPACE, Release, type Chosen } from './support/release';
 import type { Page } from '@playwright/test';
+
+const CLIENT_SECRET = 'the-secret-of-the-client';
+const BANNER = 'For authorised people only.';
 
 // The first start makes a certificate for itself.
 test.use({ ignoreHTTPSErrors: true });
@@ -12,9 +15,9 @@ let release: Release;
 
 test.beforeAll(async () => {
   test.setTimeout(120_000);
-  const missing = OnKubernetes.missing();
+  const missing = Release.missing();
   test.skip(missing !== undefined, missing ?? '');
-  release = await Release.start();
+  release = await Release.start('chart', withProvider);
 });
 
 test.afterAll(async () => {
@@ -24,9 +27,7 @@ test.afterAll(async () => {
 test('with a token of the cluster a viewer looks and writes nothing', async ({ page }) => {
   await page.goto(release.url);
   await expect(page.getByText(BANNER)).toBeVisible();
-  await page.locator('input[type=password]').fill(release.token('vera'));
-  await page.getByRole('button', { name: 'Log in', exact: true }).click();
-  await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
+  await logInWithToken(page, release.url, release.token('vera'));
   const [cookie] = await page.context().cookies();
   expect(cookie).toMatchObject({ name: '__Host-occm', httpOnly: true, secure: true, sameSite: 'Strict' });
   await page.getByRole('link', { name: 'Certificates', exact: true }).click();
@@ -52,4 +53,21 @@ async function signIn(page: Page, user: string) {
   await page.getByLabel('Who are you?').fill(user);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page).toHaveURL(`${release.url}/`);
+}
+
+/** With an OpenID Connect provider of its own, a viewer by token and a group that may edit. */
+async function withProvider(url: string): Promise<Chosen> {
+  const provider = Program.start('node', ['tests/support/provider.mjs', 'occm', CLIENT_SECRET, `${url}/api/v1/oidc/callback`]);
+  const [, issuer = ''] = await provider.says(/provider (http:\/\/\S+)/);
+  return {
+    values: {
+      api: { enabled: true, banner: BANNER, externalUrl: url, oidc: { issuer, clientId: 'occm', clientSecretName: 'oidc-client', name: 'Lab' } },
+      roles: { view: [{ kind: 'ServiceAccount', name: 'vera', namespace: NAMESPACE }], edit: [{ kind: 'Group', name: 'oidc:operators' }] },
+    },
+    prepare: (release) => {
+      release.kubectl(`create secret generic oidc-client --from-literal=client-secret=${CLIENT_SECRET}`);
+      release.kubectl('create serviceaccount vera');
+    },
+    beside: [provider],
+  };
 }

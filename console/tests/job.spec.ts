@@ -4,9 +4,13 @@ import { stringify } from 'yaml';
 import { accessible, choice, expect, field, next, test } from './support/browser';
 import { belongTogether, Ca, issuer, REFERENCE, SECRET, serialOf, subjectOf } from './support/occm';
 import { OnDirectory, OnKubernetes, type Place } from './support/place';
+import { Release } from './support/release';
 import type { Page } from '@playwright/test';
 
 const NAME = 'nrf-tls';
+
+// The chart's first start makes a certificate for itself.
+test.use({ ignoreHTTPSErrors: true });
 
 for (const kind of ['a directory', 'Kubernetes'] as const) {
   test.describe(`on ${kind}`, () => {
@@ -15,7 +19,7 @@ for (const kind of ['a directory', 'Kubernetes'] as const) {
 
     test.beforeAll(async () => {
       test.setTimeout(120_000);
-      const missing = kind === 'Kubernetes' ? OnKubernetes.missing() : undefined;
+      const missing = kind === 'Kubernetes' ? Release.missing() : undefined;
       test.skip(missing !== undefined, missing ?? '');
       ca = await Ca.start();
       place = kind === 'Kubernetes' ? await OnKubernetes.start() : await OnDirectory.start();

@@ -51,6 +51,13 @@ export async function logIn(page: Page, url: string, user: string) {
   await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
 }
 
+export async function logInWithToken(page: Page, url: string, token: string) {
+  await page.goto(url);
+  await page.locator('input[type=password]').fill(token);
+  await page.getByRole('button', { name: 'Log in', exact: true }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
+}
+
 export async function setTheme(page: Page, theme: Theme) {
   await page.evaluate((value) => localStorage.setItem('occm.theme', value), theme);
   await page.reload();

@@ -1,13 +1,11 @@
 /** Where the main job is done: on a directory, or on a real control plane. The test is the same. */
 
-import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { expect, type Page } from '@playwright/test';
-import { logIn } from './browser';
+import type { Page } from '@playwright/test';
+import { logIn, logInWithToken } from './browser';
 import { Host } from './occm';
-import { OCCM, Program } from './process';
+import { NAMESPACE, Release } from './release';
 
 export interface Place {
   readonly url: string;
@@ -60,59 +58,31 @@ export class OnDirectory implements Place {
   }
 }
 
-/** What `xtask kube up --json` tells. */
-export type Instance = { kubeconfig: string; assets: string };
-
-/** Rights of a person who runs certificates in one namespace, and none elsewhere. */
-const RIGHTS = [
-  'create role occm-operator --verb=* --resource=issuers.occm.dev,certificates.occm.dev,secrets,configmaps',
-  'create rolebinding occm-operator --role=occm-operator --serviceaccount=occm:operator',
-  'create role occm-events --verb=list --resource=events.events.k8s.io,events',
-  'create rolebinding occm-events --role=occm-events --serviceaccount=occm:operator',
-];
-
+/** A release of the chart; the manager has the rights of its ServiceAccount, the person those of the Role `occm-admin`. */
 export class OnKubernetes implements Place {
-  readonly namespace = 'occm';
+  readonly namespace = NAMESPACE;
 
-  private constructor(
-    private readonly name: string,
-    private readonly instance: Instance,
-    private readonly program: Program,
-    readonly url: string,
-  ) {}
-
-  /** Why there is none, if there is none. */
-  static missing(): string | undefined {
-    if (!process.env.OCCM_XTASK) return 'OCCM_XTASK does not name the xtask program; run `cargo xtask test --only console-e2e`';
-    const assets = process.env.KUBEBUILDER_ASSETS;
-    if (!assets || !existsSync(join(assets, 'kube-apiserver'))) return 'KUBEBUILDER_ASSETS does not name a folder with kube-apiserver';
-    return undefined;
-  }
+  private constructor(private readonly release: Release) {}
 
   static async start(): Promise<OnKubernetes> {
-    const name = `console-${process.pid}`;
-    const up = await promisify(execFile)(process.env.OCCM_XTASK ?? '', ['kube', 'up', '--json', '--name', name, '--owner', String(process.pid)], { maxBuffer: 1e7 });
-    const instance = JSON.parse(up.stdout) as Instance;
-    const kubectl = kubectlOf(instance);
-    kubectl('apply --server-side -f -', execFileSync(OCCM, ['crds'], { encoding: 'utf8' }));
-    kubectl('create namespace occm');
-    kubectl('-n occm create serviceaccount operator');
-    for (const right of RIGHTS) kubectl(`-n occm ${right}`);
-    const program = Program.start(OCCM, ['serve', '--namespace', 'occm', '--listen', '127.0.0.1:0'], { KUBECONFIG: instance.kubeconfig, OCCM_LOG: 'info' });
-    const [, url = ''] = await program.says(/(http:\/\/127\.0\.0\.1:\d+)/);
-    return new OnKubernetes(name, instance, program, url);
+    const operator = { kind: 'ServiceAccount', name: 'operator', namespace: NAMESPACE };
+    const release = await Release.start('console', () => ({
+      values: { api: { enabled: true }, roles: { admin: [operator] } },
+      prepare: (prepared) => prepared.kubectl('create serviceaccount operator'),
+    }));
+    return new OnKubernetes(release);
   }
 
-  async logIn(page: Page) {
-    const token = kubectlOf(this.instance)('-n occm create token operator').trim();
-    await page.goto(this.url);
-    await page.locator('input[type=password]').fill(token);
-    await page.getByRole('button', { name: 'Log in', exact: true }).click();
-    await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
+  get url() {
+    return this.release.url;
+  }
+
+  logIn(page: Page) {
+    return logInWithToken(page, this.url, this.release.token('operator'));
   }
 
   read(secret: string, key: string) {
-    const text = kubectlOf(this.instance)(`-n occm get secret ${secret} --ignore-not-found -o json`);
+    const text = this.release.kubectl(`get secret ${secret} --ignore-not-found -o json`);
     if (!text.trim()) return undefined;
     const { data } = JSON.parse(text) as { data: Record<string, string> };
     const value = data[key];
@@ -120,20 +90,15 @@ export class OnKubernetes implements Place {
   }
 
   createSecret(name: string, key: string, certificate: string) {
-    const secret = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls', metadata: { name, namespace: this.namespace }, stringData: { 'tls.key': key, 'tls.crt': certificate } };
-    kubectlOf(this.instance)('create -f -', JSON.stringify(secret));
+    const secret = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls', metadata: { name }, stringData: { 'tls.key': key, 'tls.crt': certificate } };
+    this.release.kubectl('create -f -', JSON.stringify(secret));
   }
 
   deleteSecret(secret: string) {
-    kubectlOf(this.instance)(`-n occm delete secret ${secret}`);
+    this.release.kubectl(`delete secret ${secret}`);
   }
 
-  async stop() {
-    await this.program.stop();
-    await promisify(execFile)(process.env.OCCM_XTASK ?? '', ['kube', 'down', '--name', this.name]);
+  stop() {
+    return this.release.stop();
   }
-}
-
-export function kubectlOf({ kubeconfig, assets }: Instance) {
-  return (line: string, input?: string) => execFileSync(join(assets, 'kubectl'), ['--kubeconfig', kubeconfig, ...line.split(' ')], { encoding: 'utf8', ...(input === undefined ? {} : { input }), maxBuffer: 1e8 });
 }

@@ -1,17 +1,26 @@
 /** The chart, installed by helm into a real control plane, with its manager as a process: what a kubelet would do is done here. */
 
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { kubectlOf, type Instance } from './place';
 import { OCCM, Program } from './process';
 
-const NAMESPACE = 'occm';
-const CLIENT_SECRET = 'the-secret-of-the-client';
-export const BANNER = 'For authorised people only.';
+export const NAMESPACE = 'occm';
+
+/** What `xtask kube up --json` tells. */
+type Instance = { kubeconfig: string; assets: string };
+
+/** How a release is installed. */
+export type Chosen = {
+  values: Record<string, unknown>;
+  /** What the Pod needs and the chart does not make. */
+  prepare: (release: Release) => void;
+  /** Programs that end with the release. */
+  beside?: Program[];
+};
 
 type Source = { secret?: { secretName: string; optional?: boolean }; configMap?: { name: string } };
 type Pod = {
@@ -28,36 +37,42 @@ export class Release {
     readonly url: string,
   ) {}
 
-  static async start(): Promise<Release> {
-    const name = `chart-${process.pid}`;
-    const folder = mkdtempSync(join(tmpdir(), 'occm-chart-'));
+  /** Why there is none, if there is none. */
+  static missing(): string | undefined {
+    if (!process.env.OCCM_XTASK) return 'OCCM_XTASK does not name the xtask program; run `cargo xtask test --only console-e2e`';
+    const assets = process.env.KUBEBUILDER_ASSETS;
+    if (!assets || !existsSync(join(assets, 'kube-apiserver'))) return 'KUBEBUILDER_ASSETS does not name a folder with kube-apiserver';
+    return undefined;
+  }
+
+  /** `choose` says how, once it is known where browsers will reach it. */
+  static async start(kind: string, choose: (url: string) => Chosen | Promise<Chosen>): Promise<Release> {
+    const name = `${kind}-${process.pid}`;
+    const folder = mkdtempSync(join(tmpdir(), `occm-${kind}-`));
     const url = `https://localhost:${await freePort()}`;
-    const provider = Program.start('node', ['tests/support/provider.mjs', 'occm', CLIENT_SECRET, `${url}/api/v1/oidc/callback`]);
-    const [, issuer = ''] = await provider.says(/provider (http:\/\/\S+)/);
+    const { values, prepare, beside = [] } = await choose(url);
     const up = await promisify(execFile)(process.env.OCCM_XTASK ?? '', ['kube', 'up', '--json', '--name', name, '--owner', String(process.pid)], { maxBuffer: 1e7 });
     const instance = JSON.parse(up.stdout) as Instance;
-    const release = new Release(name, folder, instance, [provider], url);
-    release.install(issuer);
+    const release = new Release(name, folder, instance, beside, url);
+    release.install(values);
+    prepare(release);
     await release.run();
     return release;
   }
 
+  /** As an administrator of the cluster. */
   kubectl(line: string, input?: string) {
-    return kubectlOf(this.instance)(`-n ${NAMESPACE} ${line}`, input);
+    const { kubeconfig, assets } = this.instance;
+    const command = ['--kubeconfig', kubeconfig, '-n', NAMESPACE, ...line.split(' ')];
+    return execFileSync(join(assets, 'kubectl'), command, { encoding: 'utf8', ...(input === undefined ? {} : { input }), maxBuffer: 1e8 });
   }
 
-  private install(issuer: string) {
-    const values = {
-      api: { enabled: true, banner: BANNER, externalUrl: this.url, oidc: { issuer, clientId: 'occm', clientSecretName: 'oidc-client', name: 'Lab' } },
-      roles: { view: [{ kind: 'ServiceAccount', name: 'vera', namespace: NAMESPACE }], edit: [{ kind: 'Group', name: 'oidc:operators' }] },
-    };
+  private install(values: Record<string, unknown>) {
     const file = join(this.folder, 'values.json');
     writeFileSync(file, JSON.stringify(values));
     const home = { HELM_CACHE_HOME: this.folder, HELM_CONFIG_HOME: this.folder, HELM_DATA_HOME: this.folder };
     const line = ['install', 'occm', '../deploy/chart', '--namespace', NAMESPACE, '--create-namespace', '--values', file];
     execFileSync(join(this.instance.assets, 'helm'), line, { env: { ...process.env, KUBECONFIG: this.instance.kubeconfig, ...home }, stdio: 'pipe' });
-    this.kubectl(`create secret generic oidc-client --from-literal=client-secret=${CLIENT_SECRET}`);
-    this.kubectl('create serviceaccount vera');
   }
 
   /** The manager's container as its Deployment says, with the token of its ServiceAccount. */
