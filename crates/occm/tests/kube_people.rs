@@ -491,18 +491,46 @@ async fn the_commands_of_the_page_about_kubectl_do_what_it_says() {
     };
     people.foreign_tls("legacy-tls", "/CN=legacy.lab.example");
     people.file("roots.pem", &people.ca.root_pem());
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/user/kubectl.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let parts = page.split("\n```sh\n").skip(1);
-    let blocks: Vec<&str> = parts.map(|part| part.split_once("\n```").unwrap().0).collect();
-    assert!(blocks.len() >= 6, "the page has blocks of commands");
-    for line in blocks.iter().flat_map(|block| block.lines()) {
-        people.shell(line);
-    }
+    let lines = commands("kubectl.md");
+    assert!(lines.len() >= 12, "{lines:?}");
+    lines.iter().for_each(|line| people.shell(line));
     let left = people.kubectl(&["get", "certificates.occm.dev", "-o", "name"]);
     assert_eq!(
         left,
         "certificate.occm.dev/by-openssl\ncertificate.occm.dev/legacy-tls\n"
     );
     people.kubectl(&["get", "secret", "web-tls"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_about_kubernetes_do_what_it_says() {
+    let Some(people) = People::new("looked-at", &[], &[]).await else {
+        return;
+    };
+    people.inputs();
+    people.kubectl(&["apply", "-f", &people.example("issuer.yaml")]);
+    let wish = people.example("certificate.yaml");
+    let text = std::fs::read_to_string(&wish).unwrap();
+    let wish = people.file("nrf.yaml", &text.replace("name: web}", "name: nrf-tls}"));
+    people.kubectl(&["apply", "-f", wish.to_str().unwrap()]);
+    // The manager runs already, as in a Pod.
+    let manager = "occm serve --namespace occm --namespaces nrf,smf";
+    let (serves, lines): (Vec<String>, Vec<String>) = commands("kubernetes.md")
+        .into_iter()
+        .partition(|line| line == manager);
+    assert_eq!((serves.len(), lines.len()), (1, 5), "{lines:?}");
+    lines.iter().for_each(|line| people.shell(line));
+    wait_for("the renewal", || {
+        let status = people.get("certificates.occm.dev/nrf-tls")["status"].take();
+        (status["revision"] == 2).then_some(())
+    });
+}
+
+/// The commands of a page, in their order.
+fn commands(page: &str) -> Vec<String> {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/user");
+    let page = std::fs::read_to_string(pages.join(page)).unwrap();
+    let blocks = page.split("\n```sh\n").skip(1);
+    let blocks = blocks.map(|block| block.split_once("\n```").unwrap().0);
+    blocks.flat_map(str::lines).map(ToOwned::to_owned).collect()
 }

@@ -12,15 +12,18 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::cluster::chart::Account;
 use crate::cluster::{Cluster, cluster};
 use crate::support::{BIN, Ca, SECRET, condition, wait_for};
 
-/// A cluster with the definitions, namespaces, a CA and a running manager with an administrator's rights.
+/// A cluster with the definitions, namespaces, a CA and a running manager with the chart's rights; people have those of an
+/// administrator.
 pub(crate) struct People {
     pub(crate) cluster: &'static Cluster,
     pub(crate) home: String,
     pub(crate) ca: Ca,
     pub(crate) dir: tempfile::TempDir,
+    account: Account,
     manager: Option<Child>,
 }
 
@@ -35,11 +38,13 @@ impl People {
         for namespace in std::iter::once(&home).chain(others) {
             cluster.namespace(namespace).await;
         }
+        let account = cluster.rights(home, others);
         let mut people = Self {
             cluster,
             home: home.to_owned(),
             ca: Ca::start("{}"),
             dir: tempfile::tempdir().unwrap(),
+            account,
             manager: None,
         };
         people.serve(others, arguments);
@@ -49,6 +54,7 @@ impl People {
     fn serve(&mut self, others: &[&str], arguments: &[&str]) {
         let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
         let mut command = self.occm_command();
+        command.env("KUBECONFIG", self.account.kubeconfig());
         command.args([
             "--log-level",
             "info,occm=debug",
