@@ -270,10 +270,11 @@ impl Manager {
             (Subject::Certificate(_), None) => Rank(i64::MIN / 2),
             (Subject::Certificate(_), Some(current)) => Rank(current.not_after.as_second()),
         };
+        let not_after = record.and_then(|record| record.not_after());
         let Some(entry) = state.issuers.get_mut(issuer) else {
             return Err(Wait::Turn);
         };
-        let begun = entry.pace.begin(subject, rank, now);
+        let begun = entry.pace.begin(subject, rank, not_after, now);
         drop(state);
         if let Err(wait) = begun {
             self.call_next(issuer);

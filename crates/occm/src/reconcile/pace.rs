@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::reconcile::schedule::shortened;
 use crate::store::Subject;
 
 /// Failures to reach the CA, one after the other, that open the circuit breaker.
@@ -48,7 +49,8 @@ pub struct Pace {
     /// Who was told to come, and when.
     called: BTreeMap<Subject, Timestamp>,
     failures: u32,
-    closed_until: Option<Timestamp>,
+    /// Since when an open breaker keeps closed, and until when.
+    closed: Option<(Timestamp, Timestamp)>,
     /// Whether anybody was ever let through.
     begun: bool,
 }
@@ -75,7 +77,7 @@ impl Pace {
             ranks: BTreeMap::new(),
             called: BTreeMap::new(),
             failures: 0,
-            closed_until: None,
+            closed: None,
             begun: false,
         };
         pace.limit(concurrency, rate);
@@ -88,10 +90,17 @@ impl Pace {
         self.rate = rate.and_then(|rate| usize::try_from(rate).ok());
     }
 
-    /// Asks for a turn with a slot for its first message. A granted turn ends with [`Pace::end`].
-    pub fn begin(&mut self, subject: &Subject, rank: Rank, now: Timestamp) -> Result<(), Wait> {
+    /// Asks for a turn with a slot for its first message. A granted turn ends with [`Pace::end`]. `not_after` is the end of the
+    /// certificate that is to be replaced.
+    pub fn begin(
+        &mut self,
+        subject: &Subject,
+        rank: Rank,
+        not_after: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Wait> {
         self.called.remove(subject);
-        if let Err(wait) = self.may_begin(now) {
+        if let Err(wait) = self.may_begin(not_after, now) {
             self.stand_in_line(subject, rank);
             return Err(wait);
         }
@@ -101,8 +110,8 @@ impl Pace {
         Ok(())
     }
 
-    fn may_begin(&mut self, now: Timestamp) -> Result<(), Wait> {
-        if let Some(until) = self.closed_until {
+    fn may_begin(&mut self, not_after: Option<Timestamp>, now: Timestamp) -> Result<(), Wait> {
+        if let Some(until) = self.closed_until(not_after) {
             // A pause that a wrong clock has put far away is over.
             if until > now && until <= now + SignedDuration::from_secs(LONGEST_PAUSE) {
                 return Err(Wait::Until(until));
@@ -201,7 +210,7 @@ impl Pace {
     /// When the next turn can be given to somebody who is not called yet.
     fn next_turn(&mut self, now: Timestamp) -> Option<Timestamp> {
         let expected = self.running + self.called.len();
-        if let Some(until) = self.closed_until {
+        if let Some((_, until)) = self.closed {
             return (expected == 0).then(|| until.max(now));
         }
         if expected >= self.concurrency {
@@ -219,7 +228,7 @@ impl Pace {
     /// The CA answered.
     pub fn reached(&mut self) {
         self.failures = 0;
-        self.closed_until = None;
+        self.closed = None;
     }
 
     /// The CA could not be reached or did not answer.
@@ -228,13 +237,14 @@ impl Pace {
         if self.failures >= FAILURES_TO_OPEN {
             let doublings = (self.failures - FAILURES_TO_OPEN).min(10);
             let pause = (FIRST_PAUSE << doublings).min(LONGEST_PAUSE);
-            self.closed_until = Some(now + SignedDuration::from_secs(pause));
+            self.closed = Some((now, now + SignedDuration::from_secs(pause)));
         }
     }
 
-    /// When the breaker lets the next try through, if it is open.
-    pub fn closed_until(&self) -> Option<Timestamp> {
-        self.closed_until
+    /// When the breaker lets a try through, if it is open: sooner for a certificate whose end is near.
+    pub fn closed_until(&self, not_after: Option<Timestamp>) -> Option<Timestamp> {
+        let (since, until) = self.closed?;
+        Some(since + shortened(until.duration_since(since), since, not_after))
     }
 
     /// Whether the CA is taken to answer.
@@ -265,7 +275,7 @@ mod tests {
         let mut pace = Pace::new(100, Some(3));
         let mut begun: Vec<i64> = Vec::new();
         for milli in (0..5_000).step_by(7) {
-            if pace.begin(&subject("x"), Rank(0), at(milli)).is_ok() {
+            if pace.begin(&subject("x"), Rank(0), None, at(milli)).is_ok() {
                 begun.push(milli);
                 pace.sent(at(milli));
                 pace.end(0);
@@ -280,10 +290,10 @@ mod tests {
     #[test]
     fn messages_that_leave_long_after_their_turn_do_not_bunch() {
         let mut pace = Pace::new(100, Some(3));
-        let _ = pace.begin(&subject("first"), Rank(0), at(-2_000));
+        let _ = pace.begin(&subject("first"), Rank(0), None, at(-2_000));
         let (mut coming, mut sent) = (Vec::new(), Vec::new());
         for milli in 0..20_000_i64 {
-            if milli % 5 == 0 && pace.begin(&named(milli), Rank(0), at(milli)).is_ok() {
+            if milli % 5 == 0 && pace.begin(&named(milli), Rank(0), None, at(milli)).is_ok() {
                 // The record takes up to a second and a half to be written.
                 coming.push(milli + (milli * 7_919) % 1_500);
             }
@@ -302,17 +312,23 @@ mod tests {
     #[test]
     fn a_process_that_starts_leaves_the_second_to_the_one_before_it() {
         let mut pace = Pace::new(8, Some(2));
-        assert_eq!(pace.begin(&subject("a"), Rank(0), at(0)), Err(Wait::Turn));
+        assert_eq!(pace.begin(&subject("a"), Rank(0), None, at(0)), Err(Wait::Turn));
         assert_eq!(pace.call(at(0)), [(subject("a"), at(1_000))]);
-        assert_eq!(pace.begin(&subject("a"), Rank(0), at(1_000)), Ok(()));
+        assert_eq!(pace.begin(&subject("a"), Rank(0), None, at(1_000)), Ok(()));
     }
 
     #[test]
     fn who_waits_is_called_in_order_of_rank() {
         let mut pace = Pace::new(1, None);
-        assert_eq!(pace.begin(&subject("a"), Rank(5), at(0)), Ok(()));
-        assert_eq!(pace.begin(&subject("late"), Rank(9), at(0)), Err(Wait::Turn));
-        assert_eq!(pace.begin(&subject("soon"), Rank(1), at(0)), Err(Wait::Turn));
+        assert_eq!(pace.begin(&subject("a"), Rank(5), None, at(0)), Ok(()));
+        assert_eq!(
+            pace.begin(&subject("late"), Rank(9), None, at(0)),
+            Err(Wait::Turn)
+        );
+        assert_eq!(
+            pace.begin(&subject("soon"), Rank(1), None, at(0)),
+            Err(Wait::Turn)
+        );
         assert_eq!(pace.call(at(0)), []);
         pace.end(1);
         assert_eq!(pace.call(at(3)), [(subject("soon"), at(3))]);
@@ -322,19 +338,19 @@ mod tests {
     #[test]
     fn who_was_called_and_wants_no_turn_leaves_it_to_the_next() {
         let mut pace = Pace::new(1, None);
-        pace.begin(&subject("a"), Rank(0), at(0)).unwrap();
+        pace.begin(&subject("a"), Rank(0), None, at(0)).unwrap();
         for name in ["b", "c"] {
-            pace.begin(&subject(name), Rank(1), at(0)).unwrap_err();
+            pace.begin(&subject(name), Rank(1), None, at(0)).unwrap_err();
         }
         pace.end(1);
         assert_eq!(pace.call(at(0)), [(subject("b"), at(0))]);
         pace.passed(&subject("b"));
         assert_eq!(pace.call(at(0)), [(subject("c"), at(0))]);
         // It never comes.
-        pace.begin(&subject("d"), Rank(2), at(0)).unwrap();
+        pace.begin(&subject("d"), Rank(2), None, at(0)).unwrap();
         pace.end(1);
-        pace.begin(&subject("e"), Rank(2), at(0)).unwrap();
-        pace.begin(&subject("f"), Rank(2), at(0)).unwrap_err();
+        pace.begin(&subject("e"), Rank(2), None, at(0)).unwrap();
+        pace.begin(&subject("f"), Rank(2), None, at(0)).unwrap_err();
         pace.end(1);
         assert_eq!(pace.call(at(1_000)), []);
         assert_eq!(pace.call(at(61_000)), [(subject("f"), at(61_000))]);
@@ -343,12 +359,12 @@ mod tests {
     #[test]
     fn a_crowd_is_called_one_by_one_at_the_rate() {
         let mut pace = Pace::new(8, Some(2));
-        let _ = pace.begin(&subject("first"), Rank(0), at(-2_000));
+        let _ = pace.begin(&subject("first"), Rank(0), None, at(-2_000));
         pace.call(at(-1_000));
         pace.passed(&subject("first"));
         let mut due = BTreeMap::new();
         for number in 0..100 {
-            if pace.begin(&named(number), Rank(number), at(0)).is_err() {
+            if pace.begin(&named(number), Rank(number), None, at(0)).is_err() {
                 continue;
             }
             pace.sent(at(0));
@@ -363,7 +379,7 @@ mod tests {
                 .collect();
             for subject in coming {
                 looks += 1;
-                if pace.begin(&subject, Rank(0), at(milli)).is_ok() {
+                if pace.begin(&subject, Rank(0), None, at(milli)).is_ok() {
                     begun += 1;
                     pace.sent(at(milli));
                     pace.end(0);
@@ -377,8 +393,8 @@ mod tests {
     #[test]
     fn the_next_message_of_a_turn_waits_for_its_slot() {
         let mut pace = Pace::new(8, Some(1));
-        let _ = pace.begin(&subject("a"), Rank(0), at(-2_000));
-        pace.begin(&subject("a"), Rank(0), at(0)).unwrap();
+        let _ = pace.begin(&subject("a"), Rank(0), None, at(-2_000));
+        pace.begin(&subject("a"), Rank(0), None, at(0)).unwrap();
         pace.sent(at(0));
         assert!(!pace.again(at(5)));
         assert!(pace.again(at(1_000)));
@@ -389,23 +405,26 @@ mod tests {
     fn a_breaker_opens_lets_one_try_through_and_closes_with_an_answer() {
         let mut pace = Pace::new(8, None);
         for _ in 0..5 {
-            pace.begin(&subject("a"), Rank(0), at(0)).unwrap();
+            pace.begin(&subject("a"), Rank(0), None, at(0)).unwrap();
             pace.end(1);
             pace.missed(at(0));
         }
         for name in ["a", "b"] {
             assert_eq!(
-                pace.begin(&subject(name), Rank(0), at(1)),
+                pace.begin(&subject(name), Rank(0), None, at(1)),
                 Err(Wait::Until(at(15_000)))
             );
         }
         assert_eq!(pace.call(at(1)), [(subject("a"), at(15_000))]);
-        assert_eq!(pace.begin(&subject("a"), Rank(0), at(15_000)), Ok(()));
-        assert_eq!(pace.begin(&subject("b"), Rank(0), at(15_000)), Err(Wait::Turn));
+        assert_eq!(pace.begin(&subject("a"), Rank(0), None, at(15_000)), Ok(()));
+        assert_eq!(
+            pace.begin(&subject("b"), Rank(0), None, at(15_000)),
+            Err(Wait::Turn)
+        );
         pace.reached();
         pace.end(0);
         assert_eq!(pace.call(at(15_001)), [(subject("b"), at(15_001))]);
-        assert_eq!(pace.begin(&subject("b"), Rank(0), at(15_001)), Ok(()));
+        assert_eq!(pace.begin(&subject("b"), Rank(0), None, at(15_001)), Ok(()));
     }
 
     #[test]
@@ -414,6 +433,31 @@ mod tests {
         for _ in 0..100 {
             pace.missed(at(0));
         }
-        assert_eq!(pace.closed_until(), Some(at(300_000)));
+        assert_eq!(pace.closed_until(None), Some(at(300_000)));
+    }
+
+    #[test]
+    fn an_open_breaker_lets_those_through_whose_end_is_near() {
+        let mut pace = Pace::new(8, None);
+        for _ in 0..100 {
+            pace.missed(at(0));
+        }
+        let (soon, now) = (Some(at(200_000)), at(20_000));
+        let of = |pace: &mut Pace, not_after, now| pace.begin(&subject("a"), Rank(0), not_after, now);
+        assert_eq!(of(&mut pace, None, now), Err(Wait::Until(at(300_000))));
+        assert_eq!(
+            of(&mut pace, Some(at(2_000_000)), now),
+            Err(Wait::Until(at(200_000)))
+        );
+        assert_eq!(of(&mut pace, soon, at(19_999)), Err(Wait::Until(at(20_000))));
+        assert_eq!(of(&mut pace, soon, now), Ok(()));
+        assert_eq!(
+            pace.begin(&subject("b"), Rank(0), soon, now),
+            Err(Wait::Turn),
+            "one at a time"
+        );
+        // What has ended is in no more hurry than others.
+        pace.end(1);
+        assert_eq!(of(&mut pace, Some(at(-1)), now), Err(Wait::Until(at(300_000))));
     }
 }

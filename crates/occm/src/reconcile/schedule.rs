@@ -29,16 +29,19 @@ pub fn next_attempt(
     for _ in 1..attempts.min(12) {
         wait = (wait * factor).min(LONGEST_WAIT);
     }
-    if class != FailureClass::Untrusted
-        && let Some(end) = not_after
-    {
-        let left = end.duration_since(now);
-        if left > SignedDuration::ZERO {
-            wait = wait.min((left / 10).max(SHORTEST_WAIT));
-        }
+    if class != FailureClass::Untrusted {
+        wait = shortened(wait, now, not_after);
     }
     let quarter = wait.as_secs_f64() / 4.0 * random.clamp(0.0, 1.0);
     now + (wait - SignedDuration::try_from_secs_f64(quarter).unwrap_or(SignedDuration::ZERO))
+}
+
+/// A wait that begins now, for a certificate that is to be replaced before its end: at most a tenth of what is left.
+pub fn shortened(wait: SignedDuration, now: Timestamp, not_after: Option<Timestamp>) -> SignedDuration {
+    match not_after.map(|end| end.duration_since(now)) {
+        Some(left) if left > SignedDuration::ZERO => wait.min((left / 10).max(SHORTEST_WAIT)),
+        _ => wait,
+    }
 }
 
 #[cfg(test)]

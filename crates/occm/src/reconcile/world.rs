@@ -199,6 +199,11 @@ impl RecordFacts {
         }
     }
 
+    /// The end of the certificate in use.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.current.as_ref().map(|current| current.not_after)
+    }
+
     /// The facts of a record.
     pub fn of(record: &Record, version: Version) -> Self {
         let mut ledger = record.ledger.clone();

@@ -276,7 +276,9 @@ impl State {
                 Subject::Certificate(_) => issuer.key_update_signer,
             },
             resend_window: SignedDuration::try_from(issuer.resend_window).unwrap_or(SignedDuration::ZERO),
-            closed_until: entry.pace.closed_until(),
+            closed_until: entry
+                .pace
+                .closed_until(self.records.get(subject).and_then(|record| record.not_after())),
             bootstrap: ready.bootstrap,
         })
     }
