@@ -146,7 +146,7 @@ pub enum FaultKind {
     ForeignIssuer,
     /// The answer is `waiting`, whatever the client does.
     EndlessWaiting,
-    /// The request is rejected.
+    /// The request is rejected; a pollReq before the last one is refused with an error message.
     Reject {
         /// Bit of PKIFailureInfo (RFC 9810, 5.2.3), such as 2 for badRequest.
         failure: u8,

@@ -386,6 +386,9 @@ fn poll(job: &Job<'_>, transaction: &mut Transaction) -> Result<Answer, Refused>
         ));
     }
     if *left > 1 || job.struck.has(&FaultKind::EndlessWaiting) {
+        if let Some(refusal) = rejection_on_demand(job.struck) {
+            return Err((-1, refusal));
+        }
         let mut phase = transaction.phase.clone();
         if let Phase::Waiting { left, .. } = &mut phase
             && *left != u32::MAX

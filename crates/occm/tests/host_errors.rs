@@ -554,6 +554,24 @@ fn possible_orphan() {
 }
 
 #[test]
+fn a_refusal_to_be_asked_again_is_no_answer_and_a_refusal_of_the_request_is_one() {
+    let refused = |polls: u8, failure: u8| {
+        let policy = format!(r#"{{"polls":{{"cr":{polls}}},"checkAfterSeconds":1}}"#);
+        let ca = Ca::start(&policy);
+        ca.arm(&format!(
+            r#"{{"fault":"reject","failure":{failure},"request":"pollreq","times":1}}"#
+        ));
+        let host = start(&issuer_yaml(&ca, SECRET, ""), &web(""));
+        told(&host, "Certificate", "web", "Rejected");
+        host.status_file("Certificate", "web")
+    };
+    let (bad_time, bad_template) = (3, 19);
+    let (asked, granted) = (refused(5, bad_time), refused(1, bad_template));
+    assert!(asked.contains("possibleOrphans: 1"), "{asked}");
+    assert!(!granted.contains("possibleOrphans"), "{granted}");
+}
+
+#[test]
 fn orphaned() {
     let ca = Ca::start("{}");
     ca.arm(r#"{"fault":"reject","failure":2,"text":"too late","request":"certconf","skip":1}"#);

@@ -2,7 +2,7 @@
 
 use cmp::engine::RefusalKnown;
 use cmp::verify::{Expectation, VerifiedCertificate, issued};
-use cmp::{Answer, Class, CmpError, ErrorKind, Outcome, Reached, Step};
+use cmp::{Answer, Class, CmpError, ErrorKind, Outcome, Reached, Stage, Step};
 use jiff::SignedDuration;
 
 use crate::model::object::{
@@ -356,10 +356,7 @@ impl Manager {
                 error.kind,
                 ErrorKind::Transport { .. } | ErrorKind::Malformed { .. }
             );
-        let polling = record
-            .open
-            .as_ref()
-            .is_some_and(|open| open.phase == Phase::Polling);
+        let polling = error.step == Stage::Polling;
         let transport = matches!(error.kind, ErrorKind::Transport { .. });
         if exchange.repeats && repeat_refused(&error) {
             tracing::warn!(%subject, %error, "the CA does not answer a repeated request; a new one is made");
@@ -383,7 +380,9 @@ impl Manager {
         }
         // What cannot be believed is no answer: the CA may have issued all the same.
         let authentic = error.peer.as_ref().is_some_and(|peer| peer.authentic);
-        let orphaned = lost || (error.reached == Reached::Maybe && !authentic && !transport);
+        let orphaned = lost
+            || (error.reached == Reached::Maybe && !authentic && !transport)
+            || (polling && message_refused(&error));
         if orphaned {
             record.ledger.possible_orphans += 1;
         }
@@ -460,13 +459,34 @@ impl Manager {
     }
 }
 
+/// The CA did not like the message that asked for the answer (RFC 9810, 5.2.3): what became of the request is not known.
+fn message_refused(error: &CmpError) -> bool {
+    const BITS: [&str; 13] = [
+        "badAlg",
+        "badMessageCheck",
+        "badRequest",
+        "badTime",
+        "badDataFormat",
+        "wrongIntegrity",
+        "badRecipientNonce",
+        "badSenderNonce",
+        "signerNotTrusted",
+        "transactionIdInUse",
+        "unsupportedVersion",
+        "systemUnavail",
+        "systemFailure",
+    ];
+    says_one_of(error, &BITS)
+}
+
 /// A CA that refuses to answer a request again has seen it before, and may have issued.
 fn repeat_refused(error: &CmpError) -> bool {
-    const BITS: [&str; 3] = ["transactionIdInUse", "badRequest", "duplicateCertReq"];
-    error
-        .peer
-        .as_ref()
-        .is_some_and(|peer| BITS.iter().any(|bit| peer.has(bit)))
+    says_one_of(error, &["transactionIdInUse", "badRequest", "duplicateCertReq"])
+}
+
+fn says_one_of(error: &CmpError, bits: &[&str]) -> bool {
+    let peer = error.peer.as_ref();
+    peer.is_some_and(|peer| bits.iter().any(|bit| peer.has(bit)))
 }
 
 /// A CA that refuses a key update may still take a fresh enrolment.

@@ -43,17 +43,15 @@ impl<'a> Case<'a> {
             return;
         }
         verdict.stake(Promise::R3);
-        let ends: Vec<End> = ends_of(notes, &entry.transaction);
-        let fine = ends.is_empty()
-            || ends
-                .iter()
-                .any(|end| matches!(end, End::Counted | End::Others | End::Still));
-        if !fine {
+        let ends = ends_of(notes, &entry.transaction);
+        let Some((_, given_up)) = ends.last() else { return };
+        let fine = |(end, _): &(End, Timestamp)| matches!(end, End::Counted | End::Others | End::Still);
+        if !ends.iter().any(fine) {
             let what = format!(
                 "certificate {} was issued, is not used and not counted as an orphan",
                 entry.serial
             );
-            verdict.broken(Promise::R3, Some(subject), entry.issued_at, what);
+            verdict.broken(Promise::R3, Some(subject), *given_up, what);
         }
     }
 
@@ -131,7 +129,7 @@ impl<'a> Case<'a> {
             };
             verdict.stake(Promise::R3);
             let ends = ends_of(self.notes(subject), &sent.transaction);
-            if !ends.is_empty() && ends.iter().all(|end| *end == End::Silent) {
+            if !ends.is_empty() && ends.iter().all(|(end, _)| *end == End::Silent) {
                 let what = format!(
                     "a request of {} found no answer and is not counted as a possible orphan",
                     sent.at
@@ -213,8 +211,9 @@ enum End {
     Silent,
 }
 
-fn ends_of(notes: &[RecordNote], transaction: &str) -> Vec<End> {
-    let mut ends: Vec<End> = Vec::new();
+/// How and when.
+fn ends_of(notes: &[RecordNote], transaction: &str) -> Vec<(End, Timestamp)> {
+    let mut ends = Vec::new();
     for (before, after) in notes.iter().zip(notes.iter().skip(1)) {
         if !opens(before, transaction) || opens(after, transaction) {
             continue;
@@ -223,10 +222,10 @@ fn ends_of(notes: &[RecordNote], transaction: &str) -> Vec<End> {
             (_, _, By::People) | (_, None, _) | (None, _, _) => End::Others,
             (Some(old), Some(new), By::Process(_)) => how_it_ended(old, new),
         };
-        ends.push(end);
+        ends.push((end, after.at));
     }
-    if notes.last().is_some_and(|note| opens(note, transaction)) {
-        ends.push(End::Still);
+    if let Some(last) = notes.last().filter(|note| opens(note, transaction)) {
+        ends.push((End::Still, last.at));
     }
     ends
 }
