@@ -293,7 +293,7 @@ fn vacant(history: &History, end: Timestamp) -> Vec<Trouble> {
     held.sort();
     let mut vacant = Vec::new();
     let mut at: Option<Timestamp> = None;
-    for (from, to) in held {
+    for (from, to) in held.into_iter().chain([(end, end)]) {
         if let Some(at) = at.filter(|at| from > *at) {
             vacant.push(Trouble {
                 from: at,
@@ -337,4 +337,31 @@ fn earliest_renewal(subject: &Subject, copy: &Copy, wish: Option<&WishFacts>) ->
 fn latest_renewal(subject: &Subject, copy: &Copy, wish: Option<&WishFacts>) -> Timestamp {
     let age = age_at_renewal(subject, copy, wish);
     copy.not_before + age + (life(copy) - age) / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::history::Tenure;
+
+    #[test]
+    fn nobody_leads_between_two_and_after_the_last_one() {
+        let at = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let tenure = |from, to: Option<i64>| Tenure {
+            process: 0,
+            from: at(from),
+            to: to.map(at),
+        };
+        let of = |tenures: Vec<Tenure>| {
+            let mut history = History::default();
+            history.tenures = tenures;
+            let vacant = vacant(&history, at(100));
+            vacant.iter().map(|time| (time.from, time.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of(vec![tenure(0, Some(10)), tenure(20, Some(30))]),
+            [(at(10), at(20)), (at(30), at(100))]
+        );
+        assert_eq!(of(vec![tenure(0, Some(10)), tenure(5, None)]), []);
+    }
 }
