@@ -210,7 +210,8 @@ fn deleted(world: &World<'_>) -> Option<Decision> {
     }
 }
 
-/// Outputs that differ from the good copy. Needs the record alone: neither the CA, nor the Issuer, nor a right wish.
+/// Outputs that differ from the good copy. Needs the record alone: neither the CA, nor the Issuer, nor a right wish. What an
+/// output carries is taken into the record by a right wish only, which says where its parts stand.
 fn repair(world: &World<'_>) -> Option<Decision> {
     if matches!(world.wish, Wish::Gone) {
         return None;
@@ -225,8 +226,9 @@ fn repair(world: &World<'_>) -> Option<Decision> {
                 kind: *kind,
                 why: *why,
             }),
-            OutputState::Rebuild => Some(Decision::Rebuild { output }),
+            OutputState::Rebuild if world.plan().is_some() => Some(Decision::Rebuild { output }),
             OutputState::InSync
+            | OutputState::Rebuild
             | OutputState::Reissue
             | OutputState::Reported
             | OutputState::Adopt

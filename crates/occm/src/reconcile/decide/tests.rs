@@ -300,6 +300,21 @@ fn repair_comes_before_everything_that_can_stand_in_its_way() {
 }
 
 #[test]
+fn what_an_output_carries_is_taken_into_the_record_by_a_right_wish_only() {
+    let mut world = Builder::ready();
+    world.output = OutputState::Rebuild;
+    assert_eq!(world.decide(), Decision::Rebuild { output: 0 });
+    world.invalid = true;
+    assert_eq!(
+        world.decide(),
+        Decision::Blocked {
+            reason: Reason::InvalidSpec,
+            until: None
+        }
+    );
+}
+
+#[test]
 fn an_invalid_wish_and_an_unusable_issuer_are_told() {
     let mut world = Builder::without_record();
     world.invalid = true;
