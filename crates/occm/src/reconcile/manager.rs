@@ -451,7 +451,7 @@ impl Manager {
         self.clock.now() + wait + SignedDuration::try_from_secs_f64(spread).unwrap_or(SignedDuration::ZERO)
     }
 
-    /// Loads the record, unless this look has it already.
+    /// Loads the record, unless this look has it already. One that is not the one that was decided on is a conflict.
     pub(super) async fn load<'w>(
         &self,
         subject: &Subject,
@@ -476,8 +476,10 @@ impl Manager {
             }
             self.state().spent.merge(subject, &mut record.ledger.transactions);
             if Some(seen.version) != known {
+                // Newer than what the decision was taken on, which is taken anew.
                 self.state()
                     .set_record(subject, Some(RecordFacts::of(&record, seen.version)));
+                return Err(StoreError::Conflict(format!("record of {subject}")));
             }
             work.loaded = Some((seen.version, record));
         }
