@@ -1,10 +1,10 @@
 //! R1: no certificate ends if it could have been renewed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::sim::history::{By, Copy, RecordNote};
+use crate::sim::history::{By, Copy, RecordFacts, RecordNote};
 use crate::sim::judges::{Case, DAY, HOUR, Promise, Verdict, is_certificate, latest_renewal, life};
 use crate::store::Subject;
 
@@ -13,7 +13,7 @@ impl<'a> Case<'a> {
     pub(super) fn r1(&self, verdict: &mut Verdict) {
         for subject in self.history.records.keys() {
             let used = self.used(subject);
-            let begun: Vec<Timestamp> = self.begun_by(subject).map(|sent| sent.at).collect();
+            let begun = self.begun_or_recorded(subject);
             for (i, one) in used.iter().enumerate() {
                 let end = one.copy.not_after;
                 let due = latest_renewal(subject, one.copy, self.wish_at(subject, one.from)).max(one.from);
@@ -51,6 +51,30 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// When transactions were begun: as the CA's side shows, and those that a record holds and whose bytes never left. Whoever
+    /// was killed between the two cannot know. A transaction that the record gave back does not count.
+    fn begun_or_recorded(&self, subject: &Subject) -> Vec<Timestamp> {
+        let sent: BTreeMap<&str, Timestamp> = self
+            .begun_by(subject)
+            .map(|sent| (sent.transaction.as_str(), sent.at))
+            .collect();
+        let mut kept: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        let mut before: Option<&RecordFacts> = None;
+        for facts in self.notes(subject).iter().filter_map(|note| note.state.facts()) {
+            if let Some(before) = before.filter(|before| facts.transactions < before.transactions)
+                && let (Some(opened), None) = (&before.open, &facts.open)
+            {
+                kept.remove(opened.transaction.as_str());
+            }
+            if let Some(open) = &facts.open {
+                kept.insert(&open.transaction, open.started_at);
+            }
+            before = Some(facts);
+        }
+        kept.extend(sent);
+        kept.into_values().collect()
+    }
+
     /// The CA that a certificate came from, and those that its wish asked for since.
     fn cas(&self, subject: &Subject, copy: &Copy, from: Timestamp, to: Timestamp) -> BTreeSet<usize> {
         let wishes = self.wishes_between(subject, from, to);
@@ -59,10 +83,14 @@ impl<'a> Case<'a> {
         all.map(|issuer| (self.evidence.ca_of)(issuer)).collect()
     }
 
-    /// Whether nobody else touched the record or the wish in that time, and the CMP identity was usable.
+    /// Whether nobody else touched the record or the wish in that time, nor had left a record that cannot be read (what stands
+    /// at the output then may be somebody else's), and the CMP identity was usable.
     fn stayed_whole(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> bool {
         let by_people = |note: &RecordNote| note.by == By::People && note.at >= from && note.at < to;
-        let record = !self.notes(subject).iter().any(by_people);
+        let spoilt = |note: &RecordNote| note.by == By::People && note.state.facts().is_none();
+        let mut before = self.notes(subject).iter().rev();
+        let record = !self.notes(subject).iter().any(by_people)
+            && !before.find(|note| note.at < from).is_some_and(spoilt);
         let wishes = self.wishes_between(subject, from, to);
         let wish = wishes.iter().all(Option::is_some) && wishes.len() <= 1 || !is_certificate(subject);
         record && wish && !self.was_let_wait(subject, from, to) && self.identity_ok(subject, from)

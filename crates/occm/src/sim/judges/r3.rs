@@ -139,7 +139,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The previous key of an identity stays while an open transaction was begun with it.
+    /// The previous key of an identity stays while an open transaction was begun with it that is not at its end: a backup may
+    /// bring one back that was confirmed long ago.
     fn identity_keys_stay(&self, verdict: &mut Verdict) {
         for (identity, notes) in self
             .history
@@ -174,6 +175,11 @@ impl<'a> Case<'a> {
         }
     }
 
+    fn was_confirmed(&self, transaction: &str) -> bool {
+        let mut issued = self.issued.iter().filter(|((_, id), _)| *id == transaction);
+        issued.any(|(_, entry)| matches!(entry.state, CaState::Confirmed | CaState::Revoked { .. }))
+    }
+
     fn signs_for(&self, fingerprint: &str, identity: &Subject, at: Timestamp) -> Option<&'a Subject> {
         self.history
             .records
@@ -182,7 +188,8 @@ impl<'a> Case<'a> {
             .find_map(|(subject, notes)| {
                 let last = notes.iter().rev().find(|note| note.at < at)?.state.facts()?;
                 let open = last.open.as_ref()?;
-                (open.signer.as_deref() == Some(fingerprint)).then_some(subject)
+                let signs = open.signer.as_deref() == Some(fingerprint);
+                (signs && !self.was_confirmed(&open.transaction)).then_some(subject)
             })
     }
 }
