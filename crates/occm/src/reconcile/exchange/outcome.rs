@@ -3,7 +3,7 @@
 use cmp::engine::RefusalKnown;
 use cmp::verify::{Expectation, VerifiedCertificate, issued};
 use cmp::{Answer, Class, CmpError, ErrorKind, Outcome, Reached, Stage, Step};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::object::{
     OVER_BUDGET_ANNOTATION, ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION,
@@ -372,7 +372,13 @@ impl Manager {
                 memory.confirm_attempts = memory.confirm_attempts.saturating_add(1);
                 memory.confirm_attempts
             };
-            let next = next_attempt(FailureClass::Retry, attempts, now, None, (self.random)());
+            let next = next_attempt(
+                FailureClass::Retry,
+                attempts,
+                now,
+                in_use_until(&record),
+                (self.random)(),
+            );
             self.state().memory(subject).pause =
                 Some((Reason::Unreachable, next.max(now + RESEND_PAUSE / 2)));
             tracing::warn!(%subject, %error, %next, "no answer; the same request is sent again");
@@ -431,10 +437,7 @@ impl Manager {
         let before = record.ledger.failure.as_ref();
         let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
         let class = failure_class(error.class);
-        let not_after = record
-            .current
-            .as_ref()
-            .map(|current| current.certificate.not_after());
+        let not_after = in_use_until(record);
         let refused_update = update_refused(error) && !before.is_some_and(|failure| failure.enrol_afresh);
         let next = if refused_update {
             now
@@ -457,6 +460,12 @@ impl Manager {
             enrol_afresh: refused_update || before.is_some_and(|failure| failure.enrol_afresh),
         });
     }
+}
+
+/// The end of the certificate that is to be replaced.
+fn in_use_until(record: &Record) -> Option<Timestamp> {
+    let current = record.current.as_ref();
+    current.map(|current| current.certificate.not_after())
 }
 
 /// The CA did not like the message that asked for the answer (RFC 9810, 5.2.3): what became of the request is not known.
