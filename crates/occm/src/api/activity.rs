@@ -192,8 +192,8 @@ impl ObjectName {
     pub(crate) fn of(kind: Kind, key: &ObjectKey) -> Self {
         Self {
             kind: kind.as_str().to_owned(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
         }
     }
 }
@@ -263,7 +263,7 @@ pub(crate) async fn gather(
         .await?;
     for kept in api.audit.lines() {
         let seen = match &kept.line.object {
-            Some((_, key)) => namespaces.contains(&key.namespace),
+            Some((_, key)) => namespaces.iter().any(|name| *name == key.namespace),
             // Logins and the like concern the process: for its administrators.
             None => admin_of.contains(&api.about.home),
         };

@@ -112,7 +112,7 @@ async fn move_all(api: &Api, caller: &Caller, wanted: Migration, run: Run) -> An
     let names: Vec<ObjectKey> = wanted.certificates.iter().map(Name::key).collect();
     let (names, others): (Vec<_>, Vec<_>) = names
         .into_iter()
-        .partition(|key| allowed.contains(&key.namespace));
+        .partition(|key| allowed.iter().any(|name| *name == key.namespace));
     let nothing_left = names.is_empty() && !others.is_empty();
     let selection = Selection {
         from: wanted.from.as_ref().map(Name::key),
@@ -150,8 +150,8 @@ async fn move_all(api: &Api, caller: &Caller, wanted: Migration, run: Run) -> An
             "you may not patch certificates in namespace {}",
             key.namespace
         )),
-        namespace: key.namespace,
-        name: key.name,
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         from: None,
         result: MovedResult::Failed,
         effect: None,

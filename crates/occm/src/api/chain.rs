@@ -322,7 +322,7 @@ pub(crate) async fn chains(
         inner
             .issuers
             .iter()
-            .filter(|(key, _)| namespaces.contains(&key.namespace))
+            .filter(|(key, _)| namespaces.iter().any(|name| *name == key.namespace))
             .take(MAX_ISSUERS)
             .map(|(key, entry)| (key.clone(), Arc::clone(entry)))
             .collect()
@@ -373,8 +373,8 @@ fn note(
 ) {
     let used = UsedBy {
         kind: Kind::Issuer.as_str().to_owned(),
-        namespace: issuer.namespace.clone(),
-        name: issuer.name.clone(),
+        namespace: issuer.namespace.to_string(),
+        name: issuer.name.to_string(),
         r#use: what_for.to_owned(),
     };
     let entry = known

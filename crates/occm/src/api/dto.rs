@@ -64,8 +64,8 @@ fn of_object<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<String, D::E
 impl From<&ObjectKey> for Name {
     fn from(key: &ObjectKey) -> Self {
         Self {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
         }
     }
 }
@@ -411,10 +411,14 @@ impl CertificateEntry {
         let private_key = spec.private_key.clone().unwrap_or_default();
         let (algorithm, size) = algorithm(private_key.algorithm, private_key.size);
         let outputs = outputs(key, object, home);
-        let issuer_namespace = spec.issuer_ref.namespace.as_ref().unwrap_or(&key.namespace);
+        let issuer_namespace = spec
+            .issuer_ref
+            .namespace
+            .as_deref()
+            .unwrap_or(key.namespace.as_str());
         let row = CertificateRow {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
             uid: metadata.uid.clone(),
             resource_version: version.to_owned(),
             state: told.state,
@@ -422,14 +426,14 @@ impl CertificateEntry {
             message: told.message,
             band: Band::None,
             issuer: Name {
-                namespace: issuer_namespace.clone(),
+                namespace: issuer_namespace.to_owned(),
                 name: spec.issuer_ref.name.clone(),
             },
             common_name: spec.common_name.clone().or_else(|| spec.literal_subject.clone()),
             dns_names: spec.dns_names.clone(),
             algorithm,
             size,
-            secret_name: outputs.first().map(|(secret, _)| secret.name.clone()),
+            secret_name: outputs.first().map(|(secret, _)| secret.name.to_string()),
             not_before: status.not_before,
             not_after: status.not_after,
             renewal_time: status.renewal_time,
@@ -462,8 +466,8 @@ impl CertificateEntry {
 
     fn of_broken(key: &ObjectKey, version: &str, broken: &Arc<Broken>) -> Self {
         let row = CertificateRow {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
             uid: None,
             resource_version: version.to_owned(),
             state: State::Failed,
@@ -471,7 +475,7 @@ impl CertificateEntry {
             message: broken_text(broken),
             band: Band::None,
             issuer: Name {
-                namespace: key.namespace.clone(),
+                namespace: key.namespace.to_string(),
                 name: String::new(),
             },
             common_name: None,
@@ -552,8 +556,8 @@ impl IssuerEntry {
         let status = object.status.clone().unwrap_or_default();
         let told = told(&status.conditions, status.last_failure.is_some(), metadata);
         let row = IssuerRow {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
             uid: metadata.uid.clone(),
             resource_version: version.to_owned(),
             ready: told.state == State::Ready,
@@ -592,8 +596,8 @@ impl IssuerEntry {
 
     fn of_broken(key: &ObjectKey, version: &str, broken: &Arc<Broken>) -> Self {
         let row = IssuerRow {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
             uid: None,
             resource_version: version.to_owned(),
             ready: false,

@@ -116,7 +116,7 @@ pub(crate) async fn certificates(
                 (Condition::Ready, Band::Expired) => Condition::Failed,
                 (state, _) => state,
             };
-            let fits = namespaces.contains(&key.namespace)
+            let fits = namespaces.contains(key.namespace.as_str())
                 && (states.is_empty() || states.contains(&state))
                 && (bands.is_empty() || bands.contains(&band))
                 && query.drift.is_none_or(|drift| drift == row.drift)
@@ -174,7 +174,7 @@ pub(crate) async fn issuers(
         let inner = api.view.read();
         for (key, entry) in &inner.issuers {
             let row = &entry.row;
-            let fits = namespaces.contains(&key.namespace)
+            let fits = namespaces.contains(key.namespace.as_str())
                 && (states.is_empty() || states.contains(&row.state))
                 && labels
                     .iter()

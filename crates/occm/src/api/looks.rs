@@ -149,12 +149,12 @@ pub(crate) async fn overview(State(api): State<Arc<Api>>, caller: Caller) -> Ans
         for (key, entry) in inner
             .issuers
             .iter()
-            .filter(|(key, _)| of_issuers.contains(&key.namespace))
+            .filter(|(key, _)| of_issuers.iter().any(|name| *name == key.namespace))
         {
             let row = &entry.row;
             overview.issuers.push(IssuerState {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
                 ready: row.ready,
                 reason: row.reason.clone(),
                 last_contact: row.last_contact,
@@ -167,7 +167,7 @@ pub(crate) async fn overview(State(api): State<Arc<Api>>, caller: Caller) -> Ans
         let seen = inner
             .certificates
             .iter()
-            .filter(|(key, _)| of_certificates.contains(&key.namespace));
+            .filter(|(key, _)| of_certificates.iter().any(|name| *name == key.namespace));
         for (key, entry) in seen {
             let row = &entry.row;
             let band = Band::of(row.not_after, now);
@@ -185,8 +185,8 @@ pub(crate) async fn overview(State(api): State<Arc<Api>>, caller: Caller) -> Ans
             }
             if let Some(renewal_time) = row.renewal_time {
                 overview.renewals.push(Renewal {
-                    namespace: key.namespace.clone(),
-                    name: key.name.clone(),
+                    namespace: key.namespace.to_string(),
+                    name: key.name.to_string(),
                     renewal_time,
                 });
             }
@@ -241,8 +241,8 @@ fn attention(
 ) -> Attention {
     Attention {
         kind: kind.as_str().to_owned(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         since,
@@ -301,7 +301,7 @@ pub(crate) async fn calendar(
     let seen = inner
         .certificates
         .iter()
-        .filter(|(key, _)| namespaces.contains(&key.namespace));
+        .filter(|(key, _)| namespaces.contains(key.namespace.as_str()));
     for (_, entry) in seen {
         let row = &entry.row;
         if let Some(day) = row.not_after.map(day_of).filter(|day| (from..=to).contains(day)) {
@@ -381,7 +381,7 @@ pub(crate) async fn identities(State(api): State<Arc<Api>>, caller: Caller) -> A
     let wanted = inner
         .issuers
         .iter()
-        .filter(|(key, entry)| namespaces.contains(&key.namespace) && entry.wants_identity);
+        .filter(|(key, entry)| namespaces.iter().any(|name| *name == key.namespace) && entry.wants_identity);
     let identities = wanted.map(|(key, entry)| {
         let row = entry.row(now, 0);
         let identity = row.identity;

@@ -227,8 +227,8 @@ fn complete(object: &mut Value, kind: Kind, key: Option<&ObjectKey>) -> Answer<(
     if let (Some(key), Some(metadata)) = (key, fields.get_mut("metadata").and_then(Value::as_object_mut)) {
         metadata
             .entry("namespace")
-            .or_insert_with(|| key.namespace.clone().into());
-        metadata.entry("name").or_insert_with(|| key.name.clone().into());
+            .or_insert_with(|| key.namespace.as_str().into());
+        metadata.entry("name").or_insert_with(|| key.name.as_str().into());
     }
     Ok(())
 }

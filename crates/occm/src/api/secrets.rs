@@ -144,7 +144,7 @@ fn outputs(api: &Api, namespaces: &BTreeSet<String>) -> Vec<Watched> {
     for (key, entry) in inner
         .certificates
         .iter()
-        .filter(|(key, _)| namespaces.contains(&key.namespace))
+        .filter(|(key, _)| namespaces.contains(key.namespace.as_str()))
     {
         for (secret, keys) in &entry.outputs {
             let name = secret.to_string();
@@ -162,8 +162,8 @@ fn outputs(api: &Api, namespaces: &BTreeSet<String>) -> Vec<Watched> {
             };
             items.push(Watched {
                 kind: "Secret".to_owned(),
-                namespace: secret.namespace.clone(),
-                name: secret.name.clone(),
+                namespace: secret.namespace.to_string(),
+                name: secret.name.to_string(),
                 role: match state {
                     SecretState::Foreign => SecretRole::Foreign,
                     _ => SecretRole::Output,
@@ -192,7 +192,7 @@ fn inputs(api: &Api, namespaces: &BTreeSet<String>) -> BTreeMap<InputRef, (Objec
     for (key, entry) in inner
         .issuers
         .iter()
-        .filter(|(key, _)| namespaces.contains(&key.namespace))
+        .filter(|(key, _)| namespaces.contains(key.namespace.as_str()))
     {
         for used in &entry.inputs {
             let known = inputs
@@ -221,8 +221,8 @@ async fn looked_up(api: &Api, inputs: BTreeMap<InputRef, (ObjectKey, BTreeSet<St
         };
         items.push(Watched {
             kind: crate::api::dto::input_word(input.kind).to_owned(),
-            namespace: input.object.namespace,
-            name: input.object.name,
+            namespace: input.object.namespace.to_string(),
+            name: input.object.name.to_string(),
             role: SecretRole::Input,
             owner: Some(ObjectName::of(Kind::Issuer, &issuer)),
             state,
@@ -326,8 +326,8 @@ pub(crate) async fn write_input(
             StatusCode::OK,
             InputWritten {
                 kind: word.to_owned(),
-                namespace: key.namespace,
-                name: key.name,
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
                 keys,
             },
         )

@@ -222,7 +222,7 @@ impl Inner {
         self.certificates
             .iter()
             .filter(|(key, entry)| {
-                namespaces.contains(&key.namespace)
+                namespaces.iter().any(|name| *name == key.namespace)
                     && entry.row.issuer.name == issuer.name
                     && entry.row.issuer.namespace == issuer.namespace
             })

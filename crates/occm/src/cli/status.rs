@@ -95,7 +95,7 @@ impl StatusArgs {
     }
 
     fn wants(&self, key: &ObjectKey) -> bool {
-        self.names.is_empty() || self.names.contains(&key.name)
+        self.names.is_empty() || self.names.iter().any(|name| *name == key.name)
     }
 
     /// A name that was asked for and does not exist is an error.
@@ -229,7 +229,7 @@ fn until(now: Timestamp, then: Option<Timestamp>) -> String {
 
 /// Cells of an Issuer.
 pub(crate) fn issuer_row(key: &ObjectKey, seen: &Seen<Issuer>, now: Timestamp) -> Vec<String> {
-    let (namespace, name) = (key.namespace.clone(), key.name.clone());
+    let (namespace, name) = (key.namespace.to_string(), key.name.to_string());
     match seen {
         Seen::Object(object) => {
             let status = object.status.clone().unwrap_or_default();
@@ -259,7 +259,7 @@ pub(crate) fn issuer_row(key: &ObjectKey, seen: &Seen<Issuer>, now: Timestamp) -
 
 /// Cells of a Certificate.
 pub(crate) fn certificate_row(key: &ObjectKey, seen: &Seen<Certificate>, now: Timestamp) -> Vec<String> {
-    let (namespace, name) = (key.namespace.clone(), key.name.clone());
+    let (namespace, name) = (key.namespace.to_string(), key.name.to_string());
     match seen {
         Seen::Object(object) => {
             let status = object.status.clone().unwrap_or_default();

@@ -134,8 +134,8 @@ fn candidate(
     let found = secret.certificate.as_ref();
     let key_fits = secret.private_key.as_ref().is_some_and(|key| key.fits);
     let mut candidate = Candidate {
-        namespace: secret.key.namespace.clone(),
-        secret: secret.key.name.clone(),
+        namespace: secret.key.namespace.to_string(),
+        secret: secret.key.name.to_string(),
         kind: secret.kind.clone(),
         key: key_of_certificate(secret),
         subject: found
@@ -159,7 +159,7 @@ fn candidate(
         let name = free_name(&secret.key, certificates);
         let object = suggested(secret, &name, issuer);
         // Without an Issuer the suggestion still has a hole; the rest is checked.
-        let hole = ObjectKey::new(&secret.key.namespace, "issuer");
+        let hole = ObjectKey::new(secret.key.namespace.clone(), "issuer");
         match check(&suggested(secret, &name, Some(issuer.unwrap_or(&hole))), None) {
             Ok(_) => candidate.suggested = Some(object),
             Err(ClientError::Invalid(_, errors)) => {
@@ -261,11 +261,12 @@ fn free_name(secret: &ObjectKey, certificates: &[Item]) -> String {
             .iter()
             .any(|item| item.key.namespace == secret.namespace && item.key.name == name)
     };
-    let names = std::iter::once(secret.name.clone()).chain((1..100).map(|n| format!("{}-{n}", secret.name)));
+    let names =
+        std::iter::once(secret.name.to_string()).chain((1..100).map(|n| format!("{}-{n}", secret.name)));
     names
         .into_iter()
         .find(|name| free(name))
-        .unwrap_or_else(|| secret.name.clone())
+        .unwrap_or_else(|| secret.name.to_string())
 }
 
 fn suggested(secret: &SecretSeen, name: &str, issuer: Option<&ObjectKey>) -> Value {

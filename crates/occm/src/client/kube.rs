@@ -181,7 +181,7 @@ impl KubeObjects {
         let (kind, key) = self.check(object)?;
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("namespace".to_owned(), key.namespace.clone().into());
+            metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
             metadata.remove("resourceVersion");
             metadata.remove("uid");
         }
@@ -206,7 +206,7 @@ impl KubeObjects {
         refuse_another_name(kind, key, &named)?;
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("namespace".to_owned(), key.namespace.clone().into());
+            metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
             metadata.insert("resourceVersion".to_owned(), expected.into());
         }
         let url = format!("{}{}", path(kind, key), self.write_query(run));

@@ -172,7 +172,13 @@ fn destination(item: &Item, to: &Destination<'_>) -> Result<std::sync::Arc<Issue
         Seen::Broken(broken) => return Err(format!("Issuer {} is not valid: {}", to.key, broken.errors)),
     };
     let namespace = &item.key.namespace;
-    if to.key.namespace != *namespace && !issuer.spec.allowed_namespaces.contains(namespace) {
+    if to.key.namespace != *namespace
+        && !issuer
+            .spec
+            .allowed_namespaces
+            .iter()
+            .any(|name| name == namespace)
+    {
         return Err(format!(
             "Issuer {} does not allow namespace {namespace}; allowed: {}",
             to.key,
@@ -226,8 +232,8 @@ pub async fn run(objects: &dyn Objects, moves: &[Move], run: Run) -> Vec<Outcome
 
 async fn carried_out(objects: &dyn Objects, each: &Move, run: Run) -> Outcome {
     let outcome = |result, effect: Option<String>, problem| Outcome {
-        namespace: each.key.namespace.clone(),
-        name: each.key.name.clone(),
+        namespace: each.key.namespace.to_string(),
+        name: each.key.name.to_string(),
         from: each.from.as_ref().map(ToString::to_string),
         result,
         effect,

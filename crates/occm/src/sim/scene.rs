@@ -129,8 +129,8 @@ fn put(world: &Arc<World>, key: ObjectKey, spec: CertificateSpec, requests: BTre
         api_version: API_VERSION.to_owned(),
         kind: "Certificate".to_owned(),
         metadata: Metadata {
-            namespace: key.namespace,
-            name: key.name,
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
             annotations: requests,
             ..Metadata::default()
         },

@@ -276,7 +276,7 @@ impl State {
         let known = known.unwrap_or_default();
         let uid = known.uid.clone().unwrap_or_else(|| format!("uid-{}", version.0));
         Metadata {
-            namespace: wanted.key().namespace,
+            namespace: wanted.key().namespace.to_string(),
             name: wanted.name,
             uid: Some(uid),
             resource_version: Some(version.0.to_string()),

@@ -240,7 +240,7 @@ async fn a_watch_tells_what_is_and_what_changes(objects: &dyn Objects, namespace
             other => panic!("{other:?}"),
         }
     }
-    assert!(names.contains(&"dry".to_owned()), "{names:?}");
+    assert!(names.iter().any(|name| name == "dry"), "{names:?}");
     let key = ObjectKey::new(namespace, "watched");
     let made = objects
         .create(&certificate(namespace, "watched"), Run::Real)

@@ -53,7 +53,7 @@ impl Told {
 pub(crate) fn write(key: &ObjectKey, writer: &str, data: &[(&str, &str)]) -> SecretWrite {
     SecretWrite {
         key: key.clone(),
-        writer: ObjectKey::new(&key.namespace, writer),
+        writer: ObjectKey::new(key.namespace.clone(), writer),
         kind: "Opaque".to_owned(),
         data: data
             .iter()

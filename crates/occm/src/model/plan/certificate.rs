@@ -164,13 +164,17 @@ pub fn named_outputs(key: &ObjectKey, spec: &CertificateSpec) -> BTreeSet<Object
     let short = spec
         .secret_name
         .iter()
-        .map(|name| ObjectKey::new(&key.namespace, name));
+        .map(|name| ObjectKey::new(key.namespace.clone(), name));
     let long = spec.outputs.iter().map(|output| secret_key(key, output));
     short.chain(long).collect()
 }
 
 fn secret_key(key: &ObjectKey, output: &OutputSpec) -> ObjectKey {
-    let namespace = output.secret.namespace.as_ref().unwrap_or(&key.namespace);
+    let namespace = output
+        .secret
+        .namespace
+        .as_ref()
+        .map_or_else(|| key.namespace.clone(), Into::into);
     ObjectKey::new(namespace, &output.secret.name)
 }
 
@@ -438,7 +442,7 @@ fn outputs(
     if let Some(secret_name) = &spec.secret_name {
         check_object_name("spec.secretName", secret_name, errors);
         plans.push(OutputPlan {
-            secret: ObjectKey::new(&key.namespace, secret_name),
+            secret: ObjectKey::new(key.namespace.clone(), secret_name),
             kind: TLS_TYPE.to_owned(),
             keys: tls_keys(spec),
             labels: template.labels.clone(),

@@ -328,7 +328,7 @@ impl Objects {
 fn shown_object(id: &ObjectId, object: &AnyObject) -> Option<Shown> {
     let mut value = object.as_json()?;
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("namespace".to_owned(), id.1.namespace.clone().into());
+        metadata.insert("namespace".to_owned(), id.1.namespace.as_str().into());
     }
     Some(Shown {
         key: id.1.clone(),
@@ -344,11 +344,11 @@ fn metadata_of(id: &ObjectId, fields: &Map<String, Value>, version: &str) -> Val
         _ => Map::new(),
     };
     for (name, value) in [
-        ("namespace", &id.1.namespace),
-        ("name", &id.1.name),
-        ("resourceVersion", &version.to_owned()),
+        ("namespace", id.1.namespace.as_str()),
+        ("name", id.1.name.as_str()),
+        ("resourceVersion", version),
     ] {
-        metadata.insert(name.to_owned(), value.as_str().into());
+        metadata.insert(name.to_owned(), value.into());
     }
     Value::Object(metadata)
 }
@@ -357,9 +357,9 @@ fn metadata_of(id: &ObjectId, fields: &Map<String, Value>, version: &str) -> Val
 fn clean(id: &ObjectId, object: &Value, with_namespace: bool) -> Value {
     let mut metadata = Map::new();
     if with_namespace || id.1.namespace != DEFAULT_NAMESPACE {
-        metadata.insert("namespace".to_owned(), id.1.namespace.clone().into());
+        metadata.insert("namespace".to_owned(), id.1.namespace.as_str().into());
     }
-    metadata.insert("name".to_owned(), id.1.name.clone().into());
+    metadata.insert("name".to_owned(), id.1.name.as_str().into());
     for field in ["labels", "annotations"] {
         let found = object
             .pointer(&format!("/metadata/{field}"))
@@ -478,7 +478,7 @@ fn free_name(root: &Folder, id: &ObjectId) -> std::io::Result<String> {
     let kind = id.0.as_str().to_lowercase();
     let name = &id.1.name;
     let stems = [
-        name.clone(),
+        name.to_string(),
         format!("{name}.{kind}"),
         format!("{}.{name}.{kind}", id.1.namespace),
         format!("{kind}-{}", version_of(id.1.to_string().as_bytes())),

@@ -252,7 +252,7 @@ pub(super) fn new_input_file(root: &Folder, input: &InputRef, text: &str) -> Sto
     let failed = |error: std::io::Error| store_error(root.path().display().to_string(), &error);
     let name = &input.object.name;
     let stem = match root.entry(&format!("{name}.yaml")).map_err(failed)? {
-        None if name.len() <= 200 => name.clone(),
+        None if name.len() <= 200 => name.to_string(),
         _ => {
             let hash = crate::store::ContentHash::of(input.object.to_string().as_bytes()).to_hex();
             format!("configmap-{}", hash.get(..16).unwrap_or_default())

@@ -393,7 +393,13 @@ impl Scanner {
     fn namespaces(&mut self) -> BTreeSet<String> {
         let mut all = self.inner.layout.root().and_then(|root| folders(&root, SECRETS));
         if let Ok(all) = &mut all {
-            all.extend(self.inner.state().secrets.keys().map(|key| key.namespace.clone()));
+            all.extend(
+                self.inner
+                    .state()
+                    .secrets
+                    .keys()
+                    .map(|key| key.namespace.to_string()),
+            );
         }
         self.report("secrets", all).unwrap_or_default()
     }
@@ -469,7 +475,7 @@ impl Scanner {
                 .state()
                 .records
                 .keys()
-                .map(|subject| subject.key().namespace.clone()),
+                .map(|subject| subject.key().namespace.to_string()),
         );
         all
     }

@@ -424,7 +424,7 @@ fn typed<T: DeserializeOwned + HasMetadata>(piece: &str, line: usize) -> Result<
     let metadata = object.metadata_mut();
     // What only a store may say is not taken from a file, though an exported object has it.
     *metadata = Metadata {
-        namespace: metadata.key().namespace,
+        namespace: metadata.key().namespace.to_string(),
         name: std::mem::take(&mut metadata.name),
         labels: std::mem::take(&mut metadata.labels),
         annotations: std::mem::take(&mut metadata.annotations),

@@ -482,7 +482,7 @@ impl Driver {
 
     /// Tells of an output that is attended to from now on, unless its namespace was not read yet.
     async fn tell_standing(&mut self, key: &ObjectKey) {
-        if !self.read.contains(&key.namespace) {
+        if !self.read.contains(key.namespace.as_str()) {
             return;
         }
         match self.shared.known.standing(key) {

@@ -38,7 +38,7 @@ pub(super) async fn input_facts_of(api: &Api, reference: &InputRef) -> StoreResu
 
 /// The record of a subject.
 pub(super) async fn record(api: &Api, subject: &Subject) -> StoreResult<Option<RecordSeen>> {
-    let key = ObjectKey::new(&subject.key().namespace, subject.record_name());
+    let key = ObjectKey::new(subject.key().namespace.clone(), subject.record_name());
     let Some(secret) = found(get::<FullSecret>(api, &key, &paths::secret(&key)).await)? else {
         return Ok(None);
     };

@@ -316,7 +316,7 @@ pub(super) async fn write_record(
     bytes: &pki::Secret,
     expected: Option<Version>,
 ) -> StoreResult<(ObjectKey, Version)> {
-    let key = ObjectKey::new(&subject.key().namespace, subject.record_name());
+    let key = ObjectKey::new(subject.key().namespace.clone(), subject.record_name());
     let what = format!("record of {subject}");
     if bytes.len() > crate::store::MAX_VALUE_BYTES {
         return Err(StoreError::Refused(what, format!("{} bytes", bytes.len())));
@@ -355,7 +355,7 @@ pub(super) async fn write_record(
 
 /// Deletes a record in state `expected`.
 pub(super) async fn delete_record(api: &Api, subject: &Subject, expected: Version) -> StoreResult<()> {
-    let key = ObjectKey::new(&subject.key().namespace, subject.record_name());
+    let key = ObjectKey::new(subject.key().namespace.clone(), subject.record_name());
     delete_secret(api, &key, None, expected).await
 }
 

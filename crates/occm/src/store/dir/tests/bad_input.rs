@@ -340,7 +340,7 @@ async fn symlinks_in_the_place_of_folders_are_not_followed() {
     let created = store.create_secret(&write("web", "web", &[("k", b"v")])).await;
     assert!(created.is_err(), "{created:?}");
     let mut other = write("web", "web", &[("k", b"v")]);
-    other.key.namespace = "other".to_owned();
+    other.key.namespace = "other".into();
     let created = store.create_secret(&other).await;
     assert!(matches!(created, Err(StoreError::Refused(..))), "{created:?}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
