@@ -19,15 +19,17 @@ use std::sync::{Arc, OnceLock};
 use base64ct::{Base64, Encoding};
 use cmp::Transaction;
 use jiff::{SignedDuration, Timestamp};
+use litemap::LiteMap;
 use pki::{Certificate, PrivateKey, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
 use crate::model::certificate::OutputKey;
 use crate::model::object::ObjectKey;
 use crate::model::plan::certificate::NormalWish;
 use crate::model::reason::Reason;
-use crate::store::ContentHash;
+use crate::store::{ContentHash, Hashes};
 
 /// Format version that this program writes.
 pub const VERSION: u32 = 1;
@@ -140,11 +142,11 @@ pub struct WrittenOutput {
     pub secret: ObjectKey,
     /// Its type.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: SmolStr,
     /// What went under which key: a changed layout is not drift, and a repair needs no more than this.
-    pub keys: BTreeMap<String, OutputKey>,
+    pub keys: LiteMap<SmolStr, OutputKey>,
     /// Hash of each of our values.
-    pub data: BTreeMap<String, ContentHash>,
+    pub data: Hashes,
     /// Whether the Secret is known to be ours: we wrote it and saw it. Until then a Secret of that name without our mark is
     /// somebody else's.
     #[serde(default)]

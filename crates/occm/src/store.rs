@@ -27,7 +27,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::model::certificate::{Certificate, CertificateStatus};
 use crate::model::field::FieldErrors;
@@ -186,23 +188,35 @@ pub struct SecretFacts {
     /// Version of this state.
     pub version: Version,
     /// Identity of the object.
-    pub uid: String,
+    pub uid: SmolStr,
     /// Type.
-    pub kind: String,
+    pub kind: SmolStr,
     /// Whether it is marked immutable.
     pub immutable: bool,
     /// Hash of each value.
-    pub data: BTreeMap<String, ContentHash>,
+    pub data: Hashes,
     /// Labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// Annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Texts,
     /// The controller that owns it, if any: `Kind/name`.
     pub controller: Option<String>,
     /// Who last wrote, where the store tells and it was not us.
     pub last_writer: Option<String>,
     /// Whether it is being deleted.
     pub terminating: bool,
+}
+
+/// Hashes of values by their keys, as they are remembered: compact, since there are many.
+pub type Hashes = LiteMap<SmolStr, ContentHash>;
+
+/// Labels or annotations as they are remembered.
+pub type Texts = LiteMap<SmolStr, SmolStr>;
+
+/// What is remembered of labels or annotations.
+pub fn texts(read: &BTreeMap<String, String>) -> Texts {
+    let small = |(key, value): (&String, &String)| (SmolStr::from(key), SmolStr::from(value));
+    read.iter().map(small).collect()
 }
 
 /// What is remembered of an input.

@@ -538,7 +538,12 @@ fn outputs(key: &ObjectKey, object: &Certificate, home: &str) -> Vec<(ObjectKey,
     };
     plan.outputs
         .iter()
-        .map(|output| (output.secret.clone(), output.keys.keys().cloned().collect()))
+        .map(|output| {
+            (
+                output.secret.clone(),
+                output.keys.keys().map(ToString::to_string).collect(),
+            )
+        })
         .collect()
 }
 

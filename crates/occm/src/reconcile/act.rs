@@ -1,7 +1,5 @@
 //! What the rules decide about outputs and records, done: repair, rebuild, adopt, tidy, finalize.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, PrivateKey};
 
@@ -606,7 +604,7 @@ fn take(plan: &OutputPlan, content: &Content, now: Timestamp) -> Result<Issued, 
     let mut key = None;
     let mut certificates: Vec<Certificate> = Vec::new();
     for name in plan.keys.keys() {
-        let Some(value) = content.data.get(name) else {
+        let Some(value) = content.data.get(name.as_str()) else {
             continue;
         };
         if let Ok(found) = PrivateKey::from_bytes(value.expose()) {
@@ -653,13 +651,13 @@ fn written_as_found(plan: &OutputPlan, content: &Content) -> WrittenOutput {
     let ours = || {
         plan.keys
             .keys()
-            .filter_map(|name| content.data.get(name).map(|value| (name.clone(), value)))
+            .filter_map(|name| content.data.get(name.as_str()).map(|value| (name, value)))
     };
-    let data: BTreeMap<String, ContentHash> = ours()
-        .map(|(name, value)| (name, ContentHash::of(value.expose())))
+    let data = ours()
+        .map(|(name, value)| (name.clone(), ContentHash::of(value.expose())))
         .collect();
-    let bytes: BTreeMap<String, StoredBytes> = ours()
-        .map(|(name, value)| (name, StoredBytes::of(value.expose())))
+    let bytes = ours()
+        .map(|(name, value)| (name.to_string(), StoredBytes::of(value.expose())))
         .collect();
     let (secret, kind, keys) = (plan.secret.clone(), content.facts.kind.clone(), plan.keys.clone());
     WrittenOutput {

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::object::{OWNER_ANNOTATION, ObjectKey, REVISION_ANNOTATION};
-use crate::store::ContentHash;
+use crate::store::{ContentHash, Texts};
 
 /// Characters of the hash in the mark of a Certificate that was not the first.
 const HASH_LENGTH: usize = 16;
@@ -42,8 +42,12 @@ impl Mark {
     }
 
     /// The mark that `owner` has among these annotations.
-    pub fn of(owner: &ObjectKey, annotations: &BTreeMap<String, String>) -> Option<Self> {
-        let names = |mark: &Self| annotations.get(&mark.owner).is_some_and(|text| is(text, owner));
+    pub fn of(owner: &ObjectKey, annotations: &Texts) -> Option<Self> {
+        let names = |mark: &Self| {
+            annotations
+                .get(mark.owner.as_str())
+                .is_some_and(|text| is(text, owner))
+        };
         let first = Self::first();
         if names(&first) {
             return Some(first);
@@ -57,7 +61,7 @@ impl Mark {
     }
 
     /// The mark that `owner` has, or would set beside these annotations.
-    pub fn wanted(owner: &ObjectKey, annotations: Option<&BTreeMap<String, String>>) -> Self {
+    pub fn wanted(owner: &ObjectKey, annotations: Option<&Texts>) -> Self {
         let Some(annotations) = annotations else {
             return Self::first();
         };
@@ -72,8 +76,8 @@ impl Mark {
     }
 
     /// The revision that it tells.
-    pub fn revision_in(&self, annotations: &BTreeMap<String, String>) -> Option<u64> {
-        annotations.get(&self.revision)?.parse().ok()
+    pub fn revision_in(&self, annotations: &Texts) -> Option<u64> {
+        annotations.get(self.revision.as_str())?.parse().ok()
     }
 
     /// The annotations as they are to be written.
@@ -89,33 +93,34 @@ fn is(text: &str, key: &ObjectKey) -> bool {
 }
 
 /// Everybody who says to write here, `namespace/name` each, the first one first.
-pub fn owners(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+pub fn owners(annotations: &Texts) -> impl Iterator<Item = &str> {
     let ours = |key: &str| {
         key.strip_prefix(OWNER_ANNOTATION)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let from = annotations.range(OWNER_ANNOTATION.to_owned()..);
-    from.take_while(|(key, _)| key.starts_with(OWNER_ANNOTATION))
+    annotations
+        .iter()
         .filter(move |(key, _)| ours(key))
         .map(|(_, value)| value.as_str())
 }
 
 /// Another Certificate that says to write here.
-pub fn other_owner<'a>(owner: &ObjectKey, annotations: &'a BTreeMap<String, String>) -> Option<&'a str> {
+pub fn other_owner<'a>(owner: &ObjectKey, annotations: &'a Texts) -> Option<&'a str> {
     owners(annotations).find(|text| !is(text, owner))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::texts;
 
-    fn marked(marks: &[(&str, u64)]) -> BTreeMap<String, String> {
+    fn marked(marks: &[(&str, u64)]) -> Texts {
         let mut annotations = BTreeMap::from([("occm.dev/certificates".to_owned(), "no mark".to_owned())]);
         for (name, revision) in marks {
             let owner = ObjectKey::new("default", *name);
-            Mark::wanted(&owner, Some(&annotations)).set(&owner, *revision, &mut annotations);
+            Mark::wanted(&owner, Some(&texts(&annotations))).set(&owner, *revision, &mut annotations);
         }
-        annotations
+        texts(&annotations)
     }
 
     #[test]
@@ -144,8 +149,8 @@ mod tests {
     #[test]
     fn a_secret_of_one_certificate_carries_the_plain_mark() {
         let annotations = marked(&[("web", 1)]);
-        assert_eq!(annotations[OWNER_ANNOTATION], "default/web");
-        assert_eq!(annotations[REVISION_ANNOTATION], "1");
+        assert_eq!(annotations.get(OWNER_ANNOTATION).unwrap(), "default/web");
+        assert_eq!(annotations.get(REVISION_ANNOTATION).unwrap(), "1");
         assert_eq!(annotations.len(), 3);
     }
 }

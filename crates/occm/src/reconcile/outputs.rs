@@ -16,7 +16,7 @@ use crate::model::reason::Reason;
 use crate::reconcile::marks::{Mark, other_owner};
 use crate::reconcile::world::IssuedFacts;
 use crate::record::{Issued, WrittenOutput};
-use crate::store::{ContentHash, SecretFacts, SecretRelease, SecretWrite};
+use crate::store::{ContentHash, SecretFacts, SecretRelease, SecretWrite, Texts};
 
 /// One output as a decision sees it.
 pub struct OutputView<'a> {
@@ -64,10 +64,10 @@ impl Clash {
             a.iter().find(other).map(|(key, _)| key.clone())
         };
         if let Some(key) = ours.keys.keys().find(|key| theirs.keys.contains_key(*key)) {
-            return Some(Self::Key(key.clone()));
+            return Some(Self::Key(key.to_string()));
         }
         if ours.kind != theirs.kind {
-            return Some(Self::Kind(theirs.kind.clone()));
+            return Some(Self::Kind(theirs.kind.to_string()));
         }
         differs(&ours.labels, &theirs.labels)
             .map(Self::Label)
@@ -359,8 +359,10 @@ fn is_in_sync(
     owner: &ObjectKey,
     revision: u64,
 ) -> bool {
-    let ours = |wanted: &BTreeMap<String, String>, there: &BTreeMap<String, String>| {
-        wanted.iter().all(|(key, value)| there.get(key) == Some(value))
+    let ours = |wanted: &BTreeMap<String, String>, there: &Texts| {
+        wanted
+            .iter()
+            .all(|(key, value)| there.get(key.as_str()).is_some_and(|there| there == value))
     };
     !facts.immutable
         && facts.kind == plan.kind
@@ -434,7 +436,7 @@ pub fn render(
     Ok(SecretWrite {
         key: plan.secret.clone(),
         writer: owner.clone(),
-        kind: plan.kind.clone(),
+        kind: plan.kind.to_string(),
         data,
         labels: labels(plan),
         annotations: annotations(plan, owner, issued.revision, there),
@@ -446,7 +448,7 @@ pub fn mark(plan: &OutputPlan, owner: &ObjectKey, there: &SecretFacts, revision:
     SecretWrite {
         key: plan.secret.clone(),
         writer: owner.clone(),
-        kind: there.kind.clone(),
+        kind: there.kind.to_string(),
         data: BTreeMap::new(),
         labels: labels(plan),
         annotations: annotations(plan, owner, revision, Some(there)),
@@ -475,7 +477,7 @@ pub fn release(
     Some(SecretRelease {
         key: plan.secret.clone(),
         writer: owner.clone(),
-        data: plan.keys.keys().cloned().collect(),
+        data: plan.keys.keys().map(ToString::to_string).collect(),
         labels: alone(&plan.labels, |other| &other.labels),
         annotations,
     })
@@ -485,7 +487,7 @@ pub fn release(
 pub fn plan_written(plan: &OutputPlan, issued: &Issued, proven: bool) -> Result<WrittenOutput, pki::Error> {
     let data = values(plan, issued)?
         .iter()
-        .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+        .map(|(key, value)| (key.into(), ContentHash::of(value.expose())))
         .collect();
     Ok(WrittenOutput {
         secret: plan.secret.clone(),
@@ -500,7 +502,7 @@ pub fn plan_written(plan: &OutputPlan, issued: &Issued, proven: bool) -> Result<
 fn values(plan: &OutputPlan, issued: &Issued) -> Result<BTreeMap<String, Secret>, pki::Error> {
     plan.keys
         .iter()
-        .map(|(key, wanted)| Ok((key.clone(), value(*wanted, issued)?)))
+        .map(|(key, wanted)| Ok((key.to_string(), value(*wanted, issued)?)))
         .collect()
 }
 

@@ -11,7 +11,7 @@ use crate::model::object::ObjectKey;
 use crate::model::plan::{CertificatePlan, RenewRule};
 use crate::record::{Issued, Phase};
 use crate::sim::reader::KnownCopies;
-use crate::store::{ContentHash, Subject};
+use crate::store::{Hashes, Subject};
 
 /// Who did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) struct Copy {
     pub(crate) wish: Option<String>,
     pub(crate) issuer: ObjectKey,
     /// Outputs as written, with the hash of every value.
-    pub(crate) outputs: BTreeMap<ObjectKey, BTreeMap<String, ContentHash>>,
+    pub(crate) outputs: BTreeMap<ObjectKey, Hashes>,
 }
 
 /// An open transaction in a record.
@@ -109,7 +109,7 @@ pub(crate) struct OutputNote {
     pub(crate) at: Timestamp,
     pub(crate) by: By,
     /// Hash of every value; `None` = it does not exist.
-    pub(crate) data: Option<BTreeMap<String, ContentHash>>,
+    pub(crate) data: Option<Hashes>,
     /// The revision that it says to carry.
     pub(crate) revision: Option<u64>,
 }

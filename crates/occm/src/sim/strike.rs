@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use devca::{Fault as CaFault, FaultKind, RequestKind};
 use jiff::SignedDuration;
+use smol_str::SmolStr;
 
 use crate::model::object::{ObjectKey, RECREATE_ANNOTATION, RENEW_ANNOTATION, REVOKE_ANNOTATION};
 use crate::sim::ca::Weather;
@@ -15,8 +16,8 @@ use crate::sim::random::Random;
 use crate::sim::scene::{HOME, ISSUERS, certificate, mac, put_inputs, trust};
 use crate::sim::store::note_output;
 use crate::sim::world::{Fight, World};
-use crate::store::Subject;
 use crate::store::memory::Snapshot;
+use crate::store::{Subject, Texts};
 
 const ENROLMENTS: [RequestKind; 4] = [
     RequestKind::Ir,
@@ -26,6 +27,11 @@ const ENROLMENTS: [RequestKind; 4] = [
 ];
 /// Most backups that are kept.
 const BACKUPS: usize = 6;
+
+fn as_read(texts: &Texts) -> BTreeMap<String, String> {
+    let text = |(key, value): (&SmolStr, &SmolStr)| (key.to_string(), value.to_string());
+    texts.iter().map(text).collect()
+}
 
 fn hours(random: &mut Random, low: f64, high: f64) -> SignedDuration {
     let seconds = (low + (high - low) * random.unit()) * 3600.0;
@@ -623,8 +629,8 @@ impl Driver {
                 .people
                 .put_secret(key, &facts.kind, data.clone(), "velero");
             self.world.people.edit_secret(key, "velero", |secret| {
-                secret.labels.clone_from(&facts.labels);
-                secret.annotations.clone_from(&facts.annotations);
+                secret.labels = as_read(&facts.labels);
+                secret.annotations = as_read(&facts.annotations);
             });
             note_output(&self.world, By::People, key);
         }

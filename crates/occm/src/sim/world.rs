@@ -12,7 +12,7 @@ use crate::sim::faults::{Coming, Fault, Switchboard};
 use crate::sim::history::History;
 use crate::sim::random::Random;
 use crate::store::memory::{self, MemoryStore};
-use crate::store::{ContentHash, RecordSeen, Subject};
+use crate::store::{Hashes, RecordSeen, Subject};
 
 /// How a process stands: its clock, its lease, its life.
 #[derive(Clone, Debug, Default)]
@@ -264,10 +264,7 @@ impl World {
     }
 
     /// The hash of every value of a Secret.
-    pub(crate) fn output_data(
-        &self,
-        key: &ObjectKey,
-    ) -> Option<(BTreeMap<String, ContentHash>, Option<u64>)> {
+    pub(crate) fn output_data(&self, key: &ObjectKey) -> Option<(Hashes, Option<u64>)> {
         let content = self.people.secret(key)?;
         let revision = content
             .facts

@@ -24,8 +24,9 @@ use crate::model::object::{FINALIZER, Kind, Metadata, Object, ObjectKey, ROLE_LA
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::ownership::SecretMeta;
 use crate::store::{
-    Change, Content, ContentHash, Event, InputFacts, MAX_VALUE_BYTES, Presence, RecordSeen, SecretFacts,
-    SecretRelease, SecretWrite, Seen, Status, Store, StoreError, StoreResult, Subject, Version,
+    Change, Content, ContentHash, Event, Hashes, InputFacts, MAX_VALUE_BYTES, Presence, RecordSeen,
+    SecretFacts, SecretRelease, SecretWrite, Seen, Status, Store, StoreError, StoreResult, Subject, Version,
+    texts,
 };
 
 pub use crate::store::memory::world::{EditedSecret, World};
@@ -66,7 +67,7 @@ struct StoredSecret {
     meta: SecretMeta,
     data: BTreeMap<String, pki::Secret>,
     /// Hash of every value.
-    hashes: BTreeMap<String, ContentHash>,
+    hashes: Hashes,
     immutable: bool,
     controller: Option<String>,
     last_writer: Option<String>,
@@ -77,12 +78,12 @@ impl StoredSecret {
     fn facts(&self) -> SecretFacts {
         SecretFacts {
             version: self.version,
-            uid: self.meta.uid.clone(),
-            kind: self.meta.kind.clone(),
+            uid: self.meta.uid.as_str().into(),
+            kind: self.meta.kind.as_str().into(),
             immutable: self.immutable,
             data: self.hashes.clone(),
-            labels: self.meta.labels.clone(),
-            annotations: self.meta.annotations.clone(),
+            labels: texts(&self.meta.labels),
+            annotations: texts(&self.meta.annotations),
             controller: self.controller.clone(),
             last_writer: self.last_writer.clone(),
             terminating: self.terminating,
@@ -107,9 +108,9 @@ impl StoredSecret {
     }
 }
 
-fn hashes(data: &BTreeMap<String, pki::Secret>) -> BTreeMap<String, ContentHash> {
+fn hashes(data: &BTreeMap<String, pki::Secret>) -> Hashes {
     data.iter()
-        .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+        .map(|(key, value)| (key.into(), ContentHash::of(value.expose())))
         .collect()
 }
 
@@ -329,7 +330,7 @@ impl MemoryStore {
             version: state.next(),
             meta: SecretMeta::created(write, uid),
             data: write.data.clone(),
-            hashes: BTreeMap::new(),
+            hashes: Hashes::new(),
             immutable: false,
             controller: None,
             last_writer: None,

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use pki::{CertificateTemplate, KeyAlgorithm, Name, San, Usages};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::model::certificate::{
     CertificateSpec, Existing, Format, OnDelete, OnDrift, OutputKey, OutputSpec, Part, PrivateKeyEncoding,
@@ -73,9 +75,9 @@ pub struct OutputPlan {
     /// The Secret.
     pub secret: ObjectKey,
     /// Its type.
-    pub kind: String,
+    pub kind: SmolStr,
     /// What goes under which key.
-    pub keys: BTreeMap<String, OutputKey>,
+    pub keys: LiteMap<SmolStr, OutputKey>,
     /// Labels besides ours.
     pub labels: BTreeMap<String, String>,
     /// Annotations besides ours.
@@ -443,7 +445,7 @@ fn outputs(
         check_object_name("spec.secretName", secret_name, errors);
         plans.push(OutputPlan {
             secret: ObjectKey::new(key.namespace.clone(), secret_name),
-            kind: TLS_TYPE.to_owned(),
+            kind: SmolStr::new_static(TLS_TYPE),
             keys: tls_keys(spec),
             labels: template.labels.clone(),
             annotations: template.annotations.clone(),
@@ -454,12 +456,12 @@ fn outputs(
         check_output(&path, key, output, home, algorithm, errors);
         let plan = OutputPlan {
             secret: secret_key(key, output),
-            kind: output
-                .secret
-                .kind
-                .clone()
-                .unwrap_or_else(|| OPAQUE_TYPE.to_owned()),
-            keys: output.keys.clone(),
+            kind: output.secret.kind.as_deref().unwrap_or(OPAQUE_TYPE).into(),
+            keys: output
+                .keys
+                .iter()
+                .map(|(key, wanted)| (key.into(), *wanted))
+                .collect(),
             labels: template.labels.clone(),
             annotations: template.annotations.clone(),
         };
@@ -484,7 +486,7 @@ fn outputs(
 }
 
 /// What goes into the Secret of `secretName`.
-fn tls_keys(spec: &CertificateSpec) -> BTreeMap<String, OutputKey> {
+fn tls_keys(spec: &CertificateSpec) -> LiteMap<SmolStr, OutputKey> {
     let encoding = spec
         .private_key
         .as_ref()
@@ -493,23 +495,23 @@ fn tls_keys(spec: &CertificateSpec) -> BTreeMap<String, OutputKey> {
         PrivateKeyEncoding::PKCS8 => Format::PKCS8PEM,
         PrivateKeyEncoding::PKCS1 => Format::PKCS1PEM,
     };
-    BTreeMap::from([
+    LiteMap::from_iter([
         (
-            "tls.key".to_owned(),
+            SmolStr::new_static("tls.key"),
             OutputKey {
                 part: Part::Key,
                 format: key_format,
             },
         ),
         (
-            "tls.crt".to_owned(),
+            SmolStr::new_static("tls.crt"),
             OutputKey {
                 part: Part::CertificateAndChain,
                 format: Format::PEM,
             },
         ),
         (
-            "ca.crt".to_owned(),
+            SmolStr::new_static("ca.crt"),
             OutputKey {
                 part: Part::CA,
                 format: Format::PEM,

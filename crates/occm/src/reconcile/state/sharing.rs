@@ -84,7 +84,7 @@ impl State {
             .flat_map(|issued| &issued.outputs)
             .filter(|written| written.secret == *secret)
             .any(|written| match clash {
-                Clash::Key(name) if !written.keys.contains_key(name) => false,
+                Clash::Key(name) if !written.keys.contains_key(name.as_str()) => false,
                 Clash::Key(_) | Clash::Kind(_) | Clash::Label(_) | Clash::Annotation(_) => {
                     marked.unwrap_or(written.proven)
                 }

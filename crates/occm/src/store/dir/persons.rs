@@ -122,11 +122,11 @@ impl Inner {
         let facts = found.facts(crate::store::Version::default());
         let frame = SecretFrame {
             key: Some(key.clone()),
-            version: facts.uid.clone(),
-            kind: facts.kind,
+            version: facts.uid.to_string(),
+            kind: found.meta.kind.clone(),
             immutable: facts.immutable,
-            labels: facts.labels,
-            annotations: facts.annotations,
+            labels: found.meta.labels.clone(),
+            annotations: found.meta.annotations.clone(),
             controller: facts.controller,
             writers: facts.last_writer.into_iter().collect(),
         };

@@ -24,7 +24,7 @@ use crate::store::dir::layout::{Layout, check_name, is_data_key};
 use crate::store::ownership::SecretMeta;
 use crate::store::{
     ContentHash, InputFacts, MAX_VALUE_BYTES, SecretFacts, SecretRelease, SecretWrite, StoreError,
-    StoreResult, Version,
+    StoreResult, Version, texts,
 };
 
 /// The symlink to the folder of the values.
@@ -112,16 +112,16 @@ impl Found {
         let data = self
             .values
             .iter()
-            .map(|(key, value)| (key.clone(), self.hash(key, value)))
+            .map(|(key, value)| (key.into(), self.hash(key, value)))
             .collect();
         SecretFacts {
             version,
-            uid: self.meta.uid.clone(),
-            kind: self.meta.kind.clone(),
+            uid: self.meta.uid.as_str().into(),
+            kind: self.meta.kind.as_str().into(),
             immutable: false,
             data,
-            labels: self.meta.labels.clone(),
-            annotations: self.meta.annotations.clone(),
+            labels: texts(&self.meta.labels),
+            annotations: texts(&self.meta.annotations),
             controller: None,
             last_writer: self.writer.map(|uid| format!("uid {uid}")),
             terminating: false,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::client::secret::SecretFrame;
 use crate::model::object::{Metadata, ObjectKey, ROLE_LABEL, ROLE_RECORD};
-use crate::store::{ContentHash, SecretFacts, Version};
+use crate::store::{ContentHash, Hashes, SecretFacts, Version, texts};
 
 /// Key of a record Secret's only value.
 pub(super) const RECORD_KEY: &str = "record";
@@ -201,27 +201,22 @@ impl HashedSecret {
     /// What is remembered of it.
     pub(super) fn into_facts(self) -> SecretFacts {
         let data = self.data.map(|data| data.hashes).unwrap_or_default();
-        facts(self.metadata, self.kind, self.immutable, data)
+        facts(self.metadata, &self.kind, self.immutable, data)
     }
 }
 
-fn facts(
-    meta: Meta,
-    kind: String,
-    immutable: Option<bool>,
-    data: BTreeMap<String, ContentHash>,
-) -> SecretFacts {
+fn facts(meta: Meta, kind: &str, immutable: Option<bool>, data: Hashes) -> SecretFacts {
     let (version, controller) = (meta.version(), meta.controller());
     let mut annotations = meta.annotations;
     annotations.remove(LAST_APPLIED);
     SecretFacts {
         version,
-        uid: meta.uid,
-        kind,
+        uid: meta.uid.into(),
+        kind: kind.into(),
         immutable: immutable.unwrap_or_default(),
         data,
-        labels: meta.labels,
-        annotations,
+        labels: texts(&meta.labels),
+        annotations: texts(&annotations),
         controller,
         last_writer: meta.managed_fields,
         terminating: meta.deletion_timestamp.is_some(),
@@ -232,15 +227,15 @@ fn facts(
 pub(super) fn written_facts(meta: Meta, kind: &str, data: &BTreeMap<String, pki::Secret>) -> SecretFacts {
     let hashes = data
         .iter()
-        .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+        .map(|(key, value)| (key.into(), ContentHash::of(value.expose())))
         .collect();
-    facts(meta, kind.to_owned(), None, hashes)
+    facts(meta, kind, None, hashes)
 }
 
 /// Hashes of values; the bytes of a record are kept.
 #[derive(Debug, Default)]
 struct HashedData {
-    hashes: BTreeMap<String, ContentHash>,
+    hashes: Hashes,
     record: Option<pki::Secret>,
 }
 
@@ -258,10 +253,10 @@ impl<'de> Deserialize<'de> for HashedData {
                 let mut data = HashedData::default();
                 while let Some(key) = map.next_key::<String>()? {
                     let bytes = map.next_value_seed(DecodedValue)?;
-                    data.hashes.insert(key.clone(), ContentHash::of(&bytes));
                     if key == RECORD_KEY {
                         data.record = Some(pki::Secret::from(bytes.as_slice()));
                     }
+                    data.hashes.insert(key.into(), ContentHash::of(&bytes));
                 }
                 Ok(data)
             }
@@ -358,9 +353,9 @@ impl FullSecret {
             .collect();
         let hashes = data
             .iter()
-            .map(|(key, value)| (key.clone(), ContentHash::of(value.expose())))
+            .map(|(key, value)| (key.into(), ContentHash::of(value.expose())))
             .collect();
-        let facts = facts(self.metadata, self.kind, self.immutable, hashes);
+        let facts = facts(self.metadata, &self.kind, self.immutable, hashes);
         crate::store::Content { facts, data }
     }
 }

@@ -11,7 +11,7 @@ use crate::model::issuer::Issuer;
 use crate::model::object::{Kind, ObjectKey};
 use crate::store::memory::{Entry, Snapshot, State, StoredSecret, known_of};
 use crate::store::ownership::SecretMeta;
-use crate::store::{Broken, Change, Content, RecordSeen, Seen, Subject, Version};
+use crate::store::{Broken, Change, Content, Hashes, RecordSeen, Seen, Subject, Version};
 
 /// What a person does beside the program under test. Clones share the state.
 #[derive(Clone, Debug)]
@@ -143,7 +143,7 @@ impl World {
                 ..SecretMeta::default()
             },
             data: BTreeMap::new(),
-            hashes: BTreeMap::new(),
+            hashes: Hashes::new(),
             immutable: false,
             controller: None,
             last_writer: None,

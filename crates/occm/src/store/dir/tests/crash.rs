@@ -87,7 +87,7 @@ async fn text_of(store: &DirStore) -> Option<(String, BTreeMap<String, String>)>
         .unwrap_or_default();
     let text = |value: &pki::Secret| String::from_utf8(value.expose().to_vec()).unwrap();
     Some((
-        revision,
+        revision.to_string(),
         content
             .data
             .iter()

@@ -533,7 +533,9 @@ async fn what_happens_below_new_folders_is_seen() {
     .await;
     fs::write(folder.join("k"), "later").unwrap();
     told.until(|change| match change {
-        Change::Secret(_, Some(facts)) => (facts.data["k"] == ContentHash::of(b"later")).then_some(()),
+        Change::Secret(_, Some(facts)) => {
+            (facts.data.get("k") == Some(&ContentHash::of(b"later"))).then_some(())
+        }
         _ => None,
     })
     .await;
