@@ -291,7 +291,7 @@ pub struct Ledger {
     pub next_revocation: Option<Timestamp>,
     /// The failure that stands.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// Highest revision ever given.
     pub revision: u64,
     /// Hash of the initial credentials that an identity was last enrolled with.

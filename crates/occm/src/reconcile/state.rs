@@ -56,7 +56,7 @@ pub struct State {
     /// Who was called to take a turn at which Issuer's CA.
     pub called: HashMap<Subject, ObjectKey>,
     outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
-    by_output: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_output: HashMap<ObjectKey, Vec<ObjectKey>>,
     by_input: HashMap<InputRef, BTreeSet<ObjectKey>>,
     by_issuer: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     links: u64,
@@ -97,7 +97,7 @@ pub struct CertificateEntry {
     /// As it was checked.
     pub plan: Result<Arc<CertificatePlan>, Arc<str>>,
     /// The Secrets that it names as outputs; while it cannot be read, those that it named before.
-    pub named: BTreeSet<ObjectKey>,
+    pub named: Box<[ObjectKey]>,
 }
 
 /// What is remembered of a subject, in memory.
@@ -291,10 +291,12 @@ impl State {
             Seen::Broken(_) => before.map(|entry| entry.named).unwrap_or_default(),
         };
         for secret in &named {
-            self.by_output
-                .entry(secret.clone())
-                .or_default()
-                .insert(key.clone());
+            let writers = self.by_output.entry(secret.clone()).or_default();
+            if let Err(place) = writers.binary_search(&key) {
+                // Most Secrets have one writer.
+                writers.reserve_exact(1);
+                writers.insert(place, key.clone());
+            }
             self.links += 1;
             woken.extend(self.others_at(secret, &key).cloned().map(Subject::Certificate));
         }
@@ -311,10 +313,20 @@ impl State {
 
     fn unlink_certificate(&mut self, key: &ObjectKey, entry: &CertificateEntry) {
         for secret in &entry.named {
-            remove_from(&mut self.by_output, secret, key);
+            if let Some(writers) = self.by_output.get_mut(secret) {
+                writers.retain(|writer| writer != key);
+                if writers.is_empty() {
+                    self.by_output.remove(secret);
+                }
+            }
         }
-        if let Ok(plan) = &entry.plan {
-            remove_from(&mut self.by_issuer, &plan.issuer, key);
+        if let Ok(plan) = &entry.plan
+            && let Some(members) = self.by_issuer.get_mut(&plan.issuer)
+        {
+            members.remove(key);
+            if members.is_empty() {
+                self.by_issuer.remove(&plan.issuer);
+            }
         }
     }
 
@@ -558,15 +570,6 @@ impl State {
 fn checked_issuer(entry: &CertificateEntry) -> Option<Subject> {
     let plan = entry.plan.as_ref().ok()?;
     (plan.purpose == Purpose::HealthCheck).then(|| Subject::Identity(plan.issuer.clone()))
-}
-
-fn remove_from(map: &mut HashMap<ObjectKey, BTreeSet<ObjectKey>>, key: &ObjectKey, member: &ObjectKey) {
-    if let Some(members) = map.get_mut(key) {
-        members.remove(member);
-        if members.is_empty() {
-            map.remove(key);
-        }
-    }
 }
 
 fn annotations(seen: &Seen<Issuer>) -> Option<&BTreeMap<String, String>> {

@@ -103,9 +103,9 @@ pub struct RecordFacts {
     /// What is in use.
     pub current: Option<IssuedFacts>,
     /// What was in use before.
-    pub previous: Option<IssuedFacts>,
+    pub previous: Option<Box<IssuedFacts>>,
     /// The transaction that is going on.
-    pub open: Option<OpenFacts>,
+    pub open: Option<Box<OpenFacts>>,
     /// Budget, tokens, failures, orphans; certificates to revoke are counted only.
     pub ledger: Ledger,
     /// Certificates that are to be revoked.
@@ -199,6 +199,11 @@ impl RecordFacts {
         }
     }
 
+    /// What is in use, and what was before.
+    pub fn copies(&self) -> impl Iterator<Item = &IssuedFacts> {
+        self.current.iter().chain(self.previous.as_deref())
+    }
+
     /// The end of the certificate in use.
     pub fn not_after(&self) -> Option<Timestamp> {
         self.current.as_ref().map(|current| current.not_after)
@@ -212,8 +217,8 @@ impl RecordFacts {
             version,
             state: RecordState::Usable,
             current: record.current.as_ref().map(IssuedFacts::of),
-            previous: record.previous.as_ref().map(IssuedFacts::of),
-            open: record.open.as_ref().map(OpenFacts::of),
+            previous: record.previous.as_ref().map(IssuedFacts::of).map(Box::new),
+            open: record.open.as_ref().map(OpenFacts::of).map(Box::new),
             ledger,
             to_revoke,
         }
@@ -234,7 +239,7 @@ impl RecordFacts {
 
     /// The failure that stands.
     pub fn failure(&self) -> Option<&Failure> {
-        self.ledger.failure.as_ref()
+        self.ledger.failure.as_deref()
     }
 }
 
@@ -375,7 +380,7 @@ pub fn good_copy(record: &RecordFacts, confirmed: bool) -> Option<&IssuedFacts> 
     let newest = if confirmed {
         record.current.as_ref()
     } else {
-        record.previous.as_ref()
+        record.previous.as_deref()
     };
     newest.filter(|issued| issued.key_fits)
 }

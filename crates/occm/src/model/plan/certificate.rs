@@ -161,14 +161,15 @@ impl CertificatePlan {
     }
 }
 
-/// The Secrets that a spec names as outputs, whether or not the rest of it is right: a repair needs no more.
-pub fn named_outputs(key: &ObjectKey, spec: &CertificateSpec) -> BTreeSet<ObjectKey> {
+/// The Secrets that a spec names as outputs, each once, whether or not the rest of it is right: a repair needs no more.
+pub fn named_outputs(key: &ObjectKey, spec: &CertificateSpec) -> Box<[ObjectKey]> {
     let short = spec
         .secret_name
         .iter()
         .map(|name| ObjectKey::new(key.namespace.clone(), name));
     let long = spec.outputs.iter().map(|output| secret_key(key, output));
-    short.chain(long).collect()
+    let named: BTreeSet<ObjectKey> = short.chain(long).collect();
+    named.into_iter().collect()
 }
 
 fn secret_key(key: &ObjectKey, output: &OutputSpec) -> ObjectKey {

@@ -102,7 +102,7 @@ impl Builder {
     fn open(mut self, phase: Phase, started: Timestamp) -> Self {
         let wish = Some(self.plan.wish().hash());
         self.finalizer = phase == Phase::Polling;
-        self.record().open = Some(OpenFacts {
+        self.record().open = Some(Box::new(OpenFacts {
             phase,
             purpose: OpenPurpose::Enrol,
             started_at: started,
@@ -113,7 +113,7 @@ impl Builder {
             signer: None,
             holder: "pid-1".to_owned(),
             wish,
-        });
+        }));
         self
     }
 
@@ -204,8 +204,8 @@ fn record(plan: &CertificatePlan) -> RecordFacts {
     }
 }
 
-fn failure(next: Timestamp, with: ContentHash) -> Option<Failure> {
-    Some(Failure {
+fn failure(next: Timestamp, with: ContentHash) -> Option<Box<Failure>> {
+    Some(Box::new(Failure {
         class: FailureClass::Rejected,
         reason: Reason::Rejected,
         message: "no".to_owned(),
@@ -214,7 +214,7 @@ fn failure(next: Timestamp, with: ContentHash) -> Option<Failure> {
         next,
         with,
         enrol_afresh: false,
-    })
+    }))
 }
 
 fn issue(why: Reason, how: How) -> Decision {
@@ -674,7 +674,7 @@ fn an_object_whose_deletion_needs_work_carries_our_finalizer_and_no_other() {
 #[test]
 fn the_previous_key_leaves_the_record_after_a_while() {
     let mut world = Builder::ready();
-    world.record().previous = world.record().current.clone();
+    world.record().previous = world.record().current.clone().map(Box::new);
     assert_eq!(world.decide(), Decision::Tidy);
     world.now = at(0) + SignedDuration::from_mins(5);
     assert_eq!(

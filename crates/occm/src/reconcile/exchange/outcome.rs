@@ -449,7 +449,7 @@ impl Manager {
             let tried = state.memory(subject).attempt.take();
             tried.unwrap_or_else(|| state.attempt_hash_now(subject))
         };
-        record.ledger.failure = Some(Failure {
+        record.ledger.failure = Some(Box::new(Failure {
             class,
             reason: reason_of(error),
             message: crate::model::condition::cut(told(error), 640),
@@ -458,7 +458,7 @@ impl Manager {
             next,
             with,
             enrol_afresh: refused_update || before.is_some_and(|failure| failure.enrol_afresh),
-        });
+        }));
     }
 }
 

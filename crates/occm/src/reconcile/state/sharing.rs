@@ -79,8 +79,8 @@ impl State {
             .secrets
             .get(secret)
             .map(|facts| Mark::of(key, &facts.annotations).is_some());
-        let copies = record.current.iter().chain(&record.previous);
-        copies
+        record
+            .copies()
             .flat_map(|issued| &issued.outputs)
             .filter(|written| written.secret == *secret)
             .any(|written| match clash {

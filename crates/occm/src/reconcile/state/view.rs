@@ -221,10 +221,7 @@ impl State {
         let confirmed = record.is_none_or(|record| is_confirmed(record, reported, &carried));
         let judge = Judge {
             good: record.and_then(|record| good_copy(record, confirmed)),
-            known: record
-                .iter()
-                .flat_map(|r| r.current.iter().chain(&r.previous))
-                .collect(),
+            known: record.into_iter().flat_map(RecordFacts::copies).collect(),
             on_drift: plan.map_or(OnDrift::Restore, |plan| plan.on_drift),
             existing: plan.map_or(Existing::Refuse, |plan| plan.existing),
             owner,
@@ -365,7 +362,7 @@ impl State {
             let names = |open: &OpenFacts| {
                 open.issuer == *issuer && open.signer.as_ref() == Some(&previous.fingerprint)
             };
-            other != subject && record.open.as_ref().is_some_and(names)
+            other != subject && record.open.as_deref().is_some_and(names)
         })
     }
 }
@@ -414,34 +411,38 @@ mod tests {
             version: Version(1),
             state: RecordState::Usable,
             current: None,
-            previous: previous.map(|fingerprint| IssuedFacts {
-                revision: 1,
-                serial: "01".to_owned(),
-                fingerprint: fingerprint.to_owned(),
-                subject: "CN=occm".to_owned(),
-                not_before: at(0),
-                not_after: at(86_400),
-                key_fits: true,
-                may_sign: true,
-                key_algorithm: None,
-                sans: Vec::new(),
-                issuer: key("ca"),
-                wish: None,
-                outputs: Vec::new(),
-                issued_at: at(0),
-                why: Reason::Missing,
+            previous: previous.map(|fingerprint| {
+                Box::new(IssuedFacts {
+                    revision: 1,
+                    serial: "01".to_owned(),
+                    fingerprint: fingerprint.to_owned(),
+                    subject: "CN=occm".to_owned(),
+                    not_before: at(0),
+                    not_after: at(86_400),
+                    key_fits: true,
+                    may_sign: true,
+                    key_algorithm: None,
+                    sans: Vec::new(),
+                    issuer: key("ca"),
+                    wish: None,
+                    outputs: Vec::new(),
+                    issued_at: at(0),
+                    why: Reason::Missing,
+                })
             }),
-            open: open.map(|(issuer, signer)| OpenFacts {
-                phase: Phase::Issued,
-                purpose: OpenPurpose::Enrol,
-                started_at: at(0),
-                not_before: None,
-                issuer: key(issuer),
-                endpoint: "http://ca/".to_owned(),
-                recipient: None,
-                signer: Some(signer.to_owned()),
-                holder: "pid-1".to_owned(),
-                wish: None,
+            open: open.map(|(issuer, signer)| {
+                Box::new(OpenFacts {
+                    phase: Phase::Issued,
+                    purpose: OpenPurpose::Enrol,
+                    started_at: at(0),
+                    not_before: None,
+                    issuer: key(issuer),
+                    endpoint: "http://ca/".to_owned(),
+                    recipient: None,
+                    signer: Some(signer.to_owned()),
+                    holder: "pid-1".to_owned(),
+                    wish: None,
+                })
             }),
             ledger: Ledger::default(),
             to_revoke: 0,
