@@ -216,7 +216,14 @@ pub type Texts = LiteMap<SmolStr, SmolStr>;
 /// What is remembered of labels or annotations.
 pub fn texts(read: &BTreeMap<String, String>) -> Texts {
     let small = |(key, value): (&String, &String)| (SmolStr::from(key), SmolStr::from(value));
-    read.iter().map(small).collect()
+    tight(read.iter().map(small).collect())
+}
+
+/// The same in no more room than it needs.
+pub fn tight<V>(map: LiteMap<SmolStr, V>) -> LiteMap<SmolStr, V> {
+    let mut pairs = map.into_tuple_vec();
+    pairs.shrink_to_fit();
+    LiteMap::from_sorted_store_unchecked(pairs)
 }
 
 /// What is remembered of an input.

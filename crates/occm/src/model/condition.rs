@@ -41,6 +41,12 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
+/// Whether the condition `Ready` is there and true.
+pub fn is_ready(conditions: &[Condition]) -> bool {
+    let ready = conditions.iter().find(|condition| condition.kind == "Ready");
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+}
+
 /// Sets a condition; the transition time moves only when the status changes.
 pub fn set_condition(
     conditions: &mut Vec<Condition>,

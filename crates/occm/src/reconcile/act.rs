@@ -245,7 +245,7 @@ impl Manager {
             }
             if repaired {
                 let message = message.clone();
-                memory.restored = Some(Restored { at: now, message });
+                memory.restored = Some(Box::new(Restored { at: now, message }));
             }
             fight
         };
@@ -378,7 +378,7 @@ impl Manager {
             return None;
         };
         match &self.state().certificates.get(key)?.seen {
-            crate::store::Seen::Object(object) => object.status.as_ref()?.fingerprint.clone(),
+            crate::store::Seen::Object(object) => object.status().fingerprint,
             crate::store::Seen::Broken(_) => None,
         }
     }

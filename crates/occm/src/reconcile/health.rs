@@ -11,6 +11,7 @@ use crate::model::condition::{ConditionStatus, cut};
 use crate::model::object::ObjectKey;
 use crate::model::reason::Reason;
 use crate::reconcile::state::State;
+use crate::reconcile::state::remembered::Reported;
 use crate::store::Seen;
 
 /// The condition's type.
@@ -29,7 +30,7 @@ pub(super) struct Verdict {
 
 /// The verdict on an Issuer; `None` if it has no health check.
 pub(super) fn verdict(state: &State, issuer: &ObjectKey) -> Option<Verdict> {
-    let mut checks: Vec<(&ObjectKey, Option<&CertificateStatus>)> = state
+    let mut checks: Vec<(&ObjectKey, Option<CertificateStatus>)> = state
         .entries_of(issuer)
         .filter(|(_, entry)| {
             entry
@@ -38,7 +39,7 @@ pub(super) fn verdict(state: &State, issuer: &ObjectKey) -> Option<Verdict> {
                 .is_ok_and(|plan| plan.purpose == Purpose::HealthCheck)
         })
         .filter_map(|(key, entry)| match &entry.seen {
-            Seen::Object(object) => Some((key, object.status.as_ref())),
+            Seen::Object(object) => Some((key, object.reported().map(Reported::status))),
             Seen::Broken(_) => None,
         })
         .collect();
@@ -48,7 +49,7 @@ pub(super) fn verdict(state: &State, issuer: &ObjectKey) -> Option<Verdict> {
         .filter_map(|(_, status)| status.as_ref()?.history.first())
         .map(|newest| newest.issued_at)
         .max();
-    let results = checks.iter().map(|(key, status)| result(key, *status));
+    let results = checks.iter().map(|(key, status)| result(key, status.as_ref()));
     // False before unknown before true; of equals the first by name.
     let (status, reason, message) = results.min_by_key(|(status, ..)| match status {
         ConditionStatus::False => 0,

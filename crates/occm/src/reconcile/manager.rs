@@ -278,7 +278,9 @@ impl Manager {
             match self.step(subject, &mut work).await {
                 Ok(Go::On) => {}
                 Ok(Go::Wait(until)) => {
-                    self.state().memory(subject).store_failures = 0;
+                    if let Some(memory) = self.state().memory.get_mut(subject) {
+                        memory.store_failures = 0;
+                    }
                     // A time that is past must not make a busy loop.
                     let now = self.clock.now();
                     return until.map(|until| {

@@ -137,7 +137,7 @@ pub struct OutputMemory {
     /// The writer that fights with us, once that is told.
     pub rival: Option<String>,
     /// The last repair, as it is told.
-    pub restored: Option<Restored>,
+    pub restored: Option<Box<Restored>>,
 }
 
 /// A repair that is told.

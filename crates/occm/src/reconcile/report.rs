@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::certificate::{CertificateStatus, HistoryEntry, OutputStatus};
-use crate::model::condition::{Condition, ConditionStatus, set_condition};
+use crate::model::condition::{Condition, ConditionStatus, is_ready, set_condition};
 use crate::model::field::shown;
 use crate::model::issuer::{FailureStatus, IdentityStatus, IssuerStatus};
 use crate::model::plan::OutputPlan;
@@ -56,11 +56,7 @@ fn certificate(
 ) -> Option<Report> {
     let entry = state.certificates.get(subject.key())?;
     let (before, generation, uid) = match &entry.seen {
-        Seen::Object(object) => (
-            object.status.clone().unwrap_or_default(),
-            object.metadata.generation,
-            object.metadata.uid.clone(),
-        ),
+        Seen::Object(object) => (object.status(), object.generation, state.uid(subject)),
         Seen::Broken(broken) => (CertificateStatus::default(), broken.generation, None),
     };
     let memories: Vec<OutputMemory> = state
@@ -200,7 +196,7 @@ fn facts(status: &mut CertificateStatus, world: &World<'_>, issued: &IssuedFacts
     status.not_before = Some(issued.not_before);
     status.not_after = Some(issued.not_after);
     status.serial_number = Some(issued.serial.clone());
-    status.fingerprint = Some(issued.fingerprint.clone());
+    status.fingerprint = Some(issued.fingerprint.to_hex());
     status.renewal_time = world
         .plan()
         .map(|plan| renewal_time(world.subject, issued, plan.renew));
@@ -690,12 +686,6 @@ fn identity_readiness(
         issued.subject, issued.not_after
     );
     (ConditionStatus::True, Reason::IdentityReady, message)
-}
-
-fn is_ready(conditions: &[Condition]) -> bool {
-    conditions
-        .iter()
-        .any(|c| c.kind == "Ready" && c.status == ConditionStatus::True)
 }
 
 /// Events for conditions whose status or reason is new. What was told when it happened (a failure, an issuance) and what

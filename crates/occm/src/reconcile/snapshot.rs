@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::condition::{Condition, ConditionStatus};
+use crate::model::condition::is_ready;
 use crate::model::object::ObjectKey;
 use crate::model::reason::Reason;
 use crate::reconcile::decide;
@@ -138,8 +138,8 @@ fn issuer(state: &State, key: &ObjectKey, entry: &IssuerEntry, now: Timestamp) -
 }
 
 fn certificate(state: &State, key: &ObjectKey, entry: &CertificateEntry, now: Timestamp) -> CertificateFacts {
-    let status = match &entry.seen {
-        Seen::Object(object) => object.status.as_ref(),
+    let reported = match &entry.seen {
+        Seen::Object(object) => object.reported(),
         Seen::Broken(_) => None,
     };
     let subject = Subject::Certificate(key.clone());
@@ -148,18 +148,14 @@ fn certificate(state: &State, key: &ObjectKey, entry: &CertificateEntry, now: Ti
         .records
         .get(&subject)
         .and_then(|record| record.current.as_ref());
-    let outputs = status.map(|status| status.outputs.as_slice()).unwrap_or_default();
     CertificateFacts {
         key: key.clone(),
         issuer: plan.map(|plan| plan.issuer.clone()),
-        ready: status.is_some_and(|status| is_ready(&status.conditions)),
-        outputs_out_of_sync: outputs
-            .iter()
-            .filter(|output| output.state != "InSync" && output.state != "Pending")
-            .count(),
-        not_before: status.and_then(|status| status.not_before),
-        not_after: status.and_then(|status| status.not_after),
-        renewal: status.and_then(|status| status.renewal_time),
+        ready: reported.is_some_and(|status| status.ready),
+        outputs_out_of_sync: reported.map_or(0, |status| status.out_of_sync),
+        not_before: reported.and_then(|status| status.not_before),
+        not_after: reported.and_then(|status| status.not_after),
+        renewal: reported.and_then(|status| status.renewal),
         daily_budget: decide::budget(&subject, current, plan.map(|plan| plan.renew)),
         counts: counts(state, &subject, now),
     }
@@ -176,9 +172,4 @@ fn counts(state: &State, subject: &Subject, now: Timestamp) -> Counts {
         transactions: record.ledger.transactions_in_last_day(now),
         failing: record.failure().map(|failure| failure.reason),
     }
-}
-
-fn is_ready(conditions: &[Condition]) -> bool {
-    let ready = conditions.iter().find(|condition| condition.kind == "Ready");
-    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
 }

@@ -2,6 +2,7 @@
 //!
 //! No bytes of Secrets are kept. Everything here can be lost: the next start learns it again.
 
+pub mod remembered;
 mod sharing;
 mod view;
 
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::model::certificate::{Certificate, Existing, OnDelete, OnDrift, Purpose};
 use crate::model::issuer::Issuer;
-use crate::model::object::{FINALIZER, ObjectKey};
+use crate::model::object::ObjectKey;
 use crate::model::plan::certificate::NormalWish;
 use crate::model::plan::issuer::IdentityPlan;
 use crate::model::plan::{CertificatePlan, InputRef, IssuerPlan, RenewRule, named_outputs};
@@ -23,6 +24,7 @@ use crate::reconcile::issuer::{Problem, ReadyToUse};
 use crate::reconcile::outputs::OutputMemory;
 use crate::reconcile::pace::Pace;
 use crate::reconcile::spent::Spent;
+use crate::reconcile::state::remembered::Remembered;
 use crate::reconcile::world::RecordFacts;
 use crate::store::{
     Change, ContentHash, InputFacts, Presence, RecordSeen, SecretFacts, Seen, Status, Subject, Version,
@@ -92,8 +94,8 @@ pub struct IssuerEntry {
 
 /// A Certificate and what was made of it.
 pub struct CertificateEntry {
-    /// As it was read.
-    pub seen: Seen<Certificate>,
+    /// What is remembered of it as it was read.
+    pub seen: Seen<Remembered>,
     /// As it was checked.
     pub plan: Result<Arc<CertificatePlan>, Arc<str>>,
     /// The Secrets that it names as outputs; while it cannot be read, those that it named before.
@@ -266,6 +268,11 @@ impl State {
             }
             return woken;
         };
+        let read = seen;
+        let seen = match &read {
+            Seen::Object(object) => Seen::Object(Arc::new(Remembered::of(object))),
+            Seen::Broken(broken) => Seen::Broken(Arc::clone(broken)),
+        };
         if let Some(entry) = self.certificates.get_mut(&key)
             && same_wish(&entry.seen, &seen)
         {
@@ -280,13 +287,13 @@ impl State {
             self.unlink_certificate(&key, entry);
             woken.extend(checked_issuer(entry));
         }
-        let plan = match &seen {
+        let plan = match &read {
             Seen::Object(object) => CertificatePlan::check(key.clone(), &object.spec, &self.home)
                 .map(Arc::new)
                 .map_err(|errors| errors.to_string().into()),
             Seen::Broken(broken) => Err(broken.errors.to_string().into()),
         };
-        let named = match &seen {
+        let named = match &read {
             Seen::Object(object) => named_outputs(&key, &object.spec),
             Seen::Broken(_) => before.map(|entry| entry.named).unwrap_or_default(),
         };
@@ -413,11 +420,11 @@ impl State {
             .records
             .get(subject)
             .and_then(|r| r.current.as_ref())
-            .map(|c| c.fingerprint.clone());
+            .map(|c| c.fingerprint);
         let after = facts
             .as_ref()
             .and_then(|r| r.current.as_ref())
-            .map(|c| c.fingerprint.clone());
+            .map(|c| c.fingerprint);
         match facts {
             Some(facts) => {
                 self.spent.wrote(subject, &facts.ledger.transactions);
@@ -474,7 +481,7 @@ impl State {
                 if let Some(Seen::Object(object)) =
                     self.certificates.get_mut(key).map(|entry| &mut entry.seen)
                 {
-                    Arc::make_mut(object).status = Some(*status);
+                    Arc::make_mut(object).set_status(&status);
                 }
             }
             (Subject::Identity(key), Status::Issuer(status)) => {
@@ -493,18 +500,14 @@ impl State {
         let Some(Seen::Object(object)) = entry.map(|entry| &mut entry.seen) else {
             return;
         };
-        let finalizers = &mut Arc::make_mut(object).metadata.finalizers;
-        finalizers.retain(|finalizer| finalizer != FINALIZER);
-        if presence == Presence::Present {
-            finalizers.push(FINALIZER.to_owned());
-        }
+        Arc::make_mut(object).set_finalizer(presence);
     }
 
     /// The uid of the object that a subject is reported on.
     pub fn uid(&self, subject: &Subject) -> Option<String> {
         match subject {
             Subject::Certificate(key) => match &self.certificates.get(key)?.seen {
-                Seen::Object(object) => object.metadata.uid.clone(),
+                Seen::Object(object) => object.uid.as_ref().map(ToString::to_string),
                 Seen::Broken(_) => None,
             },
             Subject::Identity(key) => match &self.issuers.get(key)?.seen {
@@ -580,18 +583,10 @@ fn annotations(seen: &Seen<Issuer>) -> Option<&BTreeMap<String, String>> {
 }
 
 /// Whether two states of a Certificate differ in nothing but their status.
-fn same_wish(a: &Seen<Certificate>, b: &Seen<Certificate>) -> bool {
-    match (a, b) {
-        (Seen::Object(a), Seen::Object(b)) => {
-            a.spec == b.spec
-                && a.metadata.uid == b.metadata.uid
-                && a.metadata.annotations == b.metadata.annotations
-                && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp
-                && a.metadata.finalizers == b.metadata.finalizers
-                // A lost status is written again.
-                && (b.status.is_some() || a.status.is_none())
-        }
-        (Seen::Broken(a), Seen::Broken(b)) => a == b,
+fn same_wish(known: &Seen<Remembered>, later: &Seen<Remembered>) -> bool {
+    match (known, later) {
+        (Seen::Object(known), Seen::Object(later)) => known.same_wish(later),
+        (Seen::Broken(known), Seen::Broken(later)) => known == later,
         _ => false,
     }
 }

@@ -130,8 +130,8 @@ pub struct IssuedFacts {
     pub revision: u64,
     /// Serial number, hexadecimal.
     pub serial: String,
-    /// SHA-256 of the certificate, hexadecimal.
-    pub fingerprint: String,
+    /// SHA-256 of the certificate.
+    pub fingerprint: ContentHash,
     /// Subject.
     pub subject: String,
     /// Start of life.
@@ -149,7 +149,7 @@ pub struct IssuedFacts {
     /// The Issuer.
     pub issuer: ObjectKey,
     /// Version and hash of the wish as issued.
-    pub wish: Option<(u32, String)>,
+    pub wish: Option<(u32, ContentHash)>,
     /// Outputs as written.
     pub outputs: Vec<WrittenOutput>,
     /// When it was issued.
@@ -180,7 +180,7 @@ pub struct OpenFacts {
     /// The process that holds it.
     pub holder: String,
     /// Hash of the wish that it serves.
-    pub wish: Option<String>,
+    pub wish: Option<ContentHash>,
 }
 
 impl RecordFacts {
@@ -256,7 +256,7 @@ impl IssuedFacts {
         Self {
             revision: issued.revision,
             serial: certificate.serial(),
-            fingerprint: certificate.fingerprint_sha256(),
+            fingerprint: ContentHash::of(certificate.der()),
             subject: certificate.subject().to_rfc4514(),
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),

@@ -11,7 +11,7 @@ use crate::model::object::ObjectKey;
 use crate::model::plan::{CertificatePlan, RenewRule};
 use crate::record::{Issued, Phase};
 use crate::sim::reader::KnownCopies;
-use crate::store::{Hashes, Subject};
+use crate::store::{ContentHash, Hashes, Subject};
 
 /// Who did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) struct Copy {
     pub(crate) fingerprint: String,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
-    pub(crate) wish: Option<String>,
+    pub(crate) wish: Option<ContentHash>,
     pub(crate) issuer: ObjectKey,
     /// Outputs as written, with the hash of every value.
     pub(crate) outputs: BTreeMap<ObjectKey, Hashes>,
@@ -124,7 +124,7 @@ pub(crate) struct WishNote {
 /// What a wish that can be used says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WishFacts {
-    pub(crate) hash: String,
+    pub(crate) hash: ContentHash,
     pub(crate) issuer: ObjectKey,
     pub(crate) renew: RenewRule,
     pub(crate) restores: bool,
@@ -139,7 +139,7 @@ impl WishFacts {
     pub(crate) fn of(plan: &CertificatePlan, requests: &BTreeMap<String, String>) -> Self {
         use crate::model::certificate::OnDrift;
         Self {
-            hash: plan.wish_hash.clone(),
+            hash: plan.wish_hash,
             issuer: plan.issuer.clone(),
             renew: plan.renew,
             restores: plan.on_drift == OnDrift::Restore,

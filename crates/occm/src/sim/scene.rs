@@ -144,7 +144,7 @@ fn note_wish(world: &World, key: &ObjectKey, wish: Option<WishFacts>) {
     let text = match &wish {
         Some(wish) => format!(
             "wish {} from {}",
-            wish.hash.get(..8).unwrap_or_default(),
+            wish.hash.to_hex().get(..8).unwrap_or_default(),
             wish.issuer.name
         ),
         None => "no usable wish".to_owned(),

@@ -18,6 +18,7 @@ use crate::model::plan::{
     MAX_SANS, SanKind, check_data_key, check_namespace, check_object_name, duration, key_algorithm, name,
     sans,
 };
+use crate::store::ContentHash;
 
 /// Type of a Secret for TLS.
 pub const TLS_TYPE: &str = "kubernetes.io/tls";
@@ -52,7 +53,7 @@ pub struct CertificatePlan {
     /// Whether the record keeps the private key.
     pub keep_copy: bool,
     /// Hash of [`Self::wish`].
-    pub wish_hash: String,
+    pub wish_hash: ContentHash,
 }
 
 /// Whether a renewal makes a new key.
@@ -108,14 +109,13 @@ impl NormalWish {
         }
     }
 
-    /// SHA-256 over the canonical JSON form, hexadecimal.
-    pub fn hash(&self) -> String {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        pki::digest::hex(&pki::digest::sha256(&text))
+    /// SHA-256 over the canonical JSON form.
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// The hash of the wish for this.
-    pub fn hash_of(template: &CertificateTemplate, key_algorithm: KeyAlgorithm) -> String {
+    pub fn hash_of(template: &CertificateTemplate, key_algorithm: KeyAlgorithm) -> ContentHash {
         Self::new(template, key_algorithm).hash()
     }
 }
@@ -245,6 +245,7 @@ pub(super) fn template(
             format!("at most {MAX_SANS}"),
         );
     }
+    names.shrink_to_fit();
     let usages = usages(path, spec, key_algorithm, errors);
     let life = duration(
         &format!("{path}.duration"),
@@ -483,6 +484,7 @@ fn outputs(
             "at least one of them",
         );
     }
+    plans.shrink_to_fit();
     plans
 }
 

@@ -180,7 +180,7 @@ fn record(plan: &CertificatePlan) -> RecordFacts {
         current: Some(IssuedFacts {
             revision: 1,
             serial: "01".to_owned(),
-            fingerprint: "aa".to_owned(),
+            fingerprint: ContentHash::of(b"certificate"),
             subject: plan.template.subject.to_rfc4514(),
             not_before: at(0),
             not_after: at(90),
@@ -544,9 +544,9 @@ fn an_open_breaker_holds_back_issuing() {
 #[test]
 fn a_changed_wish_is_enrolled_and_an_unknown_normalisation_is_not() {
     let mut world = Builder::ready();
-    world.current().wish = Some((1, "another".to_owned()));
+    world.current().wish = Some((1, ContentHash::of(b"another")));
     assert_eq!(world.decide(), issue(Reason::WishChanged, How::Enrol));
-    world.current().wish = Some((7, "another".to_owned()));
+    world.current().wish = Some((7, ContentHash::of(b"another")));
     assert!(matches!(world.decide(), Decision::Nothing { .. }));
     world.current().sans = vec!["DNS:other.example".to_owned()];
     assert_eq!(world.decide(), issue(Reason::WishChanged, How::Enrol));

@@ -64,7 +64,7 @@ impl State {
     /// Orders those who want the same: the smallest is first.
     fn claim<'a>(&self, key: &'a ObjectKey, plan: &OutputPlan, clash: &Clash) -> Claim<'a> {
         let created = match self.certificates.get(key).map(|entry| &entry.seen) {
-            Some(Seen::Object(object)) => object.metadata.creation_timestamp,
+            Some(Seen::Object(object)) => object.created,
             _ => None,
         };
         (!self.holds(key, &plan.secret, clash), created, key)

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::certificate::{Existing, OnDelete, OnDrift};
 use crate::model::issuer::UpdateSigner;
-use crate::model::object::{FINALIZER, ObjectKey};
+use crate::model::object::ObjectKey;
 use crate::model::plan::{CertificatePlan, OutputPlan};
 use crate::model::reason::Reason;
 use crate::reconcile::issuer::ReadyToUse;
@@ -50,10 +50,12 @@ impl State {
         let mut memories = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let there = self.secrets.contains_key(&secret);
-            let reported = self.reported_in_sync(subject, &secret);
+            // The status is looked into once.
+            let known = self.output_memory(subject.key(), &secret).known_ours;
+            let ours = known || self.reported_in_sync(subject, &secret);
             let memory = self.output_memory(subject.key(), &secret);
             memory.seen |= there;
-            memory.known_ours |= reported;
+            memory.known_ours = ours;
             memories.push(memory.clone());
         }
         memories
@@ -68,9 +70,10 @@ impl State {
         let Some(Seen::Object(object)) = self.certificates.get(key).map(|entry| &entry.seen) else {
             return false;
         };
-        let outputs = object.status.iter().flat_map(|status| &status.outputs);
         let name = secret.to_string();
+        let outputs = object.status().outputs;
         outputs
+            .iter()
             .filter(|output| output.state == IN_SYNC)
             .any(|output| output.name == name)
     }
@@ -163,14 +166,12 @@ impl State {
         let Seen::Object(object) = &entry.seen else {
             return (wish, None, false, None, None);
         };
-        let deletion = object.metadata.deletion_timestamp.map(|_| object.spec.on_delete);
-        let finalizer = object.metadata.finalizers.iter().any(|f| f == FINALIZER);
-        let reported = object.status.as_ref().and_then(|status| status.revision);
+        let reported = object.reported().and_then(|status| status.revision);
         (
             wish,
-            deletion,
-            finalizer,
-            Some(&object.metadata.annotations),
+            object.deletion,
+            object.finalizer,
+            Some(&object.annotations),
             reported,
         )
     }
@@ -334,7 +335,7 @@ impl State {
     ) -> ContentHash {
         let mut text = format!("{subject:?}");
         if let Some(plan) = plan {
-            text.push_str(&plan.wish_hash);
+            text.push_str(&plan.wish_hash.to_hex());
             if let Some(entry) = self.issuers.get(&plan.issuer) {
                 text.push_str(&entry.plan_hash.to_hex());
                 if let Ok(issuer) = &entry.plan {
@@ -358,10 +359,9 @@ impl State {
         else {
             return false;
         };
+        let signer = previous.fingerprint.to_hex();
         self.records.iter().any(|(other, record)| {
-            let names = |open: &OpenFacts| {
-                open.issuer == *issuer && open.signer.as_ref() == Some(&previous.fingerprint)
-            };
+            let names = |open: &OpenFacts| open.issuer == *issuer && open.signer.as_ref() == Some(&signer);
             other != subject && record.open.as_deref().is_some_and(names)
         })
     }
@@ -415,7 +415,7 @@ mod tests {
                 Box::new(IssuedFacts {
                     revision: 1,
                     serial: "01".to_owned(),
-                    fingerprint: fingerprint.to_owned(),
+                    fingerprint: ContentHash::of(fingerprint.as_bytes()),
                     subject: "CN=occm".to_owned(),
                     not_before: at(0),
                     not_after: at(86_400),
@@ -439,7 +439,7 @@ mod tests {
                     issuer: key(issuer),
                     endpoint: "http://ca/".to_owned(),
                     recipient: None,
-                    signer: Some(signer.to_owned()),
+                    signer: Some(ContentHash::of(signer.as_bytes()).to_hex()),
                     holder: "pid-1".to_owned(),
                     wish: None,
                 })

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::client::secret::SecretFrame;
 use crate::model::object::{Metadata, ObjectKey, ROLE_LABEL, ROLE_RECORD};
-use crate::store::{ContentHash, Hashes, SecretFacts, Version, texts};
+use crate::store::{ContentHash, Hashes, SecretFacts, Version, texts, tight};
 
 /// Key of a record Secret's only value.
 pub(super) const RECORD_KEY: &str = "record";
@@ -214,7 +214,7 @@ fn facts(meta: Meta, kind: &str, immutable: Option<bool>, data: Hashes) -> Secre
         uid: meta.uid.into(),
         kind: kind.into(),
         immutable: immutable.unwrap_or_default(),
-        data,
+        data: tight(data),
         labels: texts(&meta.labels),
         annotations: texts(&annotations),
         controller,
