@@ -116,15 +116,15 @@ fn a_key_that_another_certificate_has_is_refused_and_the_other_is_not_harmed() {
     host.wait_ready("first");
     let before = values(&host, ["rsa.key", "rsa.crt"]).unwrap();
     host.write(
-        "second.yaml",
+        "another.yaml",
         &sharing(
-            "second",
+            "another",
             "rsa.key: {part: Key}, own.crt: {part: Certificate}",
             more,
         ),
     );
     let message = wait_for("the second is refused", || {
-        let status = host.status("second")?;
+        let status = host.status("another")?;
         (reason(&status, "Ready") == "OwnedByAnother").then(|| status["conditions"].to_string())
     });
     assert!(
@@ -132,7 +132,7 @@ fn a_key_that_another_certificate_has_is_refused_and_the_other_is_not_harmed() {
         "{message}"
     );
     assert_eq!(
-        ca.issued_for("second.example").len(),
+        ca.issued_for("another.example").len(),
         0,
         "nothing is asked for that could not be written"
     );
@@ -152,26 +152,26 @@ fn a_key_that_another_certificate_has_is_refused_and_the_other_is_not_harmed() {
     wait_for("the first is back", || {
         (values(&host, ["rsa.key", "rsa.crt"]).as_ref() == Some(&before)).then_some(())
     });
-    for name in ["second", "third"] {
+    for name in ["another", "third"] {
         std::fs::remove_file(host.path().join(format!("{name}.yaml"))).unwrap();
         wait_for("it is gone", || host.status(name).is_none().then_some(()));
     }
     assert_eq!(values(&host, ["rsa.key", "rsa.crt"]).as_ref(), Some(&before));
     // A refusal ends when the other lets go.
     host.write(
-        "second.yaml",
+        "another.yaml",
         &sharing(
-            "second",
+            "another",
             "rsa.key: {part: Key}, own.crt: {part: Certificate}",
             more,
         ),
     );
     wait_for("the second is refused again", || {
-        let status = host.status("second")?;
+        let status = host.status("another")?;
         (reason(&status, "Ready") == "OwnedByAnother").then_some(())
     });
     host.write("first.yaml", &sharing("first", "left.key: {part: Key}", ""));
-    host.wait_ready("second");
+    host.wait_ready("another");
     host.wait_ready("first");
     assert_eq!(ca.issued_for("first.example").len(), 1);
 }

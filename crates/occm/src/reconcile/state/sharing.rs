@@ -67,29 +67,167 @@ impl State {
             Some(Seen::Object(object)) => object.created,
             _ => None,
         };
-        (!self.holds(key, &plan.secret, clash), created, key)
+        (self.standing(key, &plan.secret, clash), created, key)
     }
 
-    /// Whether a Certificate has written what is wanted by two.
-    fn holds(&self, key: &ObjectKey, secret: &ObjectKey, clash: &Clash) -> bool {
-        let Some(record) = self.records.get(&Subject::Certificate(key.clone())) else {
-            return false;
-        };
-        let marked = self
-            .secrets
-            .get(secret)
-            .map(|facts| Mark::of(key, &facts.annotations).is_some());
-        record
-            .copies()
+    /// How far a Certificate has come with what is wanted by two.
+    fn standing(&self, key: &ObjectKey, secret: &ObjectKey, clash: &Clash) -> Standing {
+        let subject = Subject::Certificate(key.clone());
+        let record = self.records.get(&subject);
+        let copies = record.into_iter().flat_map(|record| record.copies());
+        let mut listed = copies
             .flat_map(|issued| &issued.outputs)
             .filter(|written| written.secret == *secret)
-            .any(|written| match clash {
-                Clash::Key(name) if !written.keys.contains_key(name.as_str()) => false,
-                Clash::Key(_) | Clash::Kind(_) | Clash::Label(_) | Clash::Annotation(_) => {
-                    marked.unwrap_or(written.proven)
-                }
+            .filter(|written| match clash {
+                Clash::Key(name) => written.keys.contains_key(name.as_str()),
+                Clash::Kind(_) | Clash::Label(_) | Clash::Annotation(_) => true,
             })
+            .peekable();
+        if listed.peek().is_none() {
+            return Standing::Wished;
+        }
+        let wrote = match self.secrets.get(secret) {
+            Some(facts) => Mark::of(key, &facts.annotations).is_some(),
+            // The record does not tell before it is tidied, and the Secret is gone.
+            None => {
+                let memory = self.outputs.get(&(key.clone(), secret.clone()));
+                listed.any(|written| written.proven)
+                    || memory.is_some_and(|memory| memory.known_ours)
+                    || self.reported_in_sync(&subject, secret)
+            }
+        };
+        if wrote { Standing::Wrote } else { Standing::Issued }
     }
 }
 
-type Claim<'a> = (bool, Option<Timestamp>, &'a ObjectKey);
+/// How far a Certificate has come with an output, the furthest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// It has written it.
+    Wrote,
+    /// It has a certificate that was to go there.
+    Issued,
+    /// It has none yet.
+    Wished,
+}
+
+type Claim<'a> = (Standing, Option<Timestamp>, &'a ObjectKey);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::certificate::{Certificate, CertificateSpec, IssuerRef};
+    use crate::model::object::{API_VERSION, Metadata};
+    use crate::model::reason::Reason;
+    use crate::reconcile::world::{IssuedFacts, RecordFacts, RecordState};
+    use crate::record::{Ledger, WrittenOutput};
+    use crate::store::{Change, ContentHash, Version};
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("default", name)
+    }
+
+    /// A manager that was told of these Certificates in the same second; all want the keys of the Secret `pair`.
+    fn told(names: &[&str]) -> State {
+        let mut state = State::new("default");
+        for name in names {
+            let spec = CertificateSpec {
+                issuer_ref: IssuerRef {
+                    name: "ca".to_owned(),
+                    ..IssuerRef::default()
+                },
+                common_name: Some("web.example".to_owned()),
+                secret_name: Some("pair".to_owned()),
+                ..CertificateSpec::default()
+            };
+            let object = Certificate {
+                api_version: API_VERSION.to_owned(),
+                kind: "Certificate".to_owned(),
+                metadata: Metadata {
+                    namespace: "default".to_owned(),
+                    name: (*name).to_owned(),
+                    ..Metadata::default()
+                },
+                spec,
+                status: None,
+            };
+            state.apply(Change::Certificate(
+                key(name),
+                Some(Seen::Object(Arc::new(object))),
+            ));
+        }
+        state
+    }
+
+    fn plan(state: &State, name: &str) -> OutputPlan {
+        state.plan_at(&key(name), &key("pair")).unwrap()
+    }
+
+    fn rival(state: &State, name: &str) -> Option<ObjectKey> {
+        state
+            .rival(&key(name), &plan(state, name))
+            .map(|rival| rival.certificate)
+    }
+
+    /// Its record lists the output, which is not proven yet.
+    fn issue(state: &mut State, name: &str) {
+        let wanted = plan(state, name);
+        let output = WrittenOutput {
+            secret: wanted.secret,
+            kind: wanted.kind,
+            keys: wanted.keys,
+            data: Default::default(),
+            proven: false,
+            bytes: Default::default(),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let current = IssuedFacts {
+            revision: 1,
+            serial: String::new(),
+            fingerprint: ContentHash::of(b"a certificate"),
+            subject: String::new(),
+            not_before: now,
+            not_after: now,
+            key_fits: true,
+            may_sign: true,
+            key_algorithm: None,
+            sans: Vec::new(),
+            issuer: key("ca"),
+            wish: None,
+            outputs: vec![output],
+            issued_at: now,
+            why: Reason::Missing,
+        };
+        let record = RecordFacts {
+            version: Version(1),
+            state: RecordState::Usable,
+            current: Some(current),
+            previous: None,
+            open: None,
+            ledger: Ledger::default(),
+            to_revoke: 0,
+        };
+        state.set_record(&Subject::Certificate(key(name)), Some(record));
+    }
+
+    #[test]
+    fn whoever_has_a_certificate_for_a_secret_that_was_just_deleted_is_before_a_newcomer() {
+        let mut state = told(&["a-newcomer", "first"]);
+        assert_eq!(rival(&state, "first"), Some(key("a-newcomer")), "by name alone");
+        issue(&mut state, "first");
+        assert_eq!(rival(&state, "first"), None);
+        assert_eq!(rival(&state, "a-newcomer"), Some(key("first")));
+    }
+
+    #[test]
+    fn whoever_wrote_a_secret_that_was_just_deleted_is_before_one_that_only_has_a_certificate() {
+        let mut state = told(&["a-late", "first"]);
+        issue(&mut state, "a-late");
+        issue(&mut state, "first");
+        state.output_memory(&key("first"), &key("pair")).known_ours = true;
+        assert_eq!(rival(&state, "first"), None);
+        assert_eq!(rival(&state, "a-late"), Some(key("first")));
+    }
+}

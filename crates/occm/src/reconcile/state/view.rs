@@ -63,7 +63,7 @@ impl State {
 
     /// Whether the status tells that an output carried the current certificate: then we wrote it, which the record may
     /// not tell before it is tidied.
-    fn reported_in_sync(&self, subject: &Subject, secret: &ObjectKey) -> bool {
+    pub(super) fn reported_in_sync(&self, subject: &Subject, secret: &ObjectKey) -> bool {
         let Subject::Certificate(key) = subject else {
             return false;
         };
