@@ -19,6 +19,8 @@ mod life;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "kube/floor.rs"]
+mod floor;
 #[path = "kube/measure.rs"]
 mod measure;
 #[path = "kube/seen.rs"]
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 use kube::api::{DeleteParams, DynamicObject, PostParams};
 use serde_json::{Value, json};
 
+use crate::floor::Floor;
 use crate::life::Bed;
 use crate::measure::{Requests, Usage, percentile, rss_mib};
 use crate::seen::Seen;
@@ -98,6 +101,7 @@ async fn run(count: usize) -> Figures {
     bed.quiet = true;
     let mut figures = Figures::new();
     issuances(&mut bed, count, &mut figures).await;
+    floor(&bed, &mut figures).await;
     idle(&bed, &mut figures).await;
     restart(&mut bed, count, &mut figures).await;
     single_repairs(&bed, count, &mut figures).await;
@@ -186,6 +190,20 @@ async fn issuances(bed: &mut Bed, count: usize, figures: &mut Figures) {
     say("RSS of the manager", rss, "MiB");
     figures.insert("kube_rss_mib".to_owned(), rss);
     assert_eq!(bed.issued_in_all(), count + 1, "no certificate was issued twice");
+}
+
+/// The same writes without anybody who issues.
+async fn floor(bed: &Bed, figures: &mut Figures) {
+    let floor = Floor::of(bed, &name(0)).await;
+    let times = |key: &str, floor: f64| figures.get(key).copied().unwrap_or_default() / floor;
+    let rate = times("kube_issuances_per_s", floor.per_second);
+    let cpu = times("kube_apiserver_cpu_ms_per_issuance", floor.apiserver_ms);
+    say("five such writes and nothing else", floor.per_second, "/s");
+    say("  issuances to them", rate, "");
+    say("  CPU of the API server for them", floor.apiserver_ms, "ms");
+    say("  its CPU for an issuance to that", cpu, "");
+    figures.insert("kube_floor_per_s".to_owned(), floor.per_second);
+    figures.insert("kube_floor_apiserver_cpu_ms".to_owned(), floor.apiserver_ms);
 }
 
 /// What is written in a minute in which nothing happens.

@@ -123,6 +123,7 @@ fn the_schema_is_structural() {
         "type",
         "x-kubernetes-list-map-keys",
         "x-kubernetes-list-type",
+        "x-kubernetes-map-type",
         "x-kubernetes-validations",
     ];
     for crd in occm::crd::crds() {

@@ -34,10 +34,14 @@ pub(super) fn structural<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Structural schema of a part that occm writes; what has no bound gets a wide one.
+/// Structural schema of a part that occm writes; what has no bound gets a wide one. It has one writer and is owned as a
+/// whole: nothing but length comes of an owner for each of its fields.
 pub(super) fn structural_status<T: JsonSchema>() -> Value {
     let mut schema = structural::<T>();
     bound(&mut schema);
+    if let Some(fields) = schema.as_object_mut() {
+        fields.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+    }
     schema
 }
 
