@@ -1,11 +1,12 @@
 //! What is remembered of a Certificate object: little, since there may be ten thousand.
 //!
-//! The wish is kept as the plan that was made of it, so its hash is enough here. The status is kept as the text that it
-//! is written as: it is looked into when a report is made, not at each decision.
+//! The wish is kept as the plan that was made of it, so its hash is enough here. The status is kept as packed text: it is
+//! looked into when a report is made, not at each decision.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use smol_str::SmolStr;
 
 use crate::model::certificate::{Certificate, CertificateStatus, OnDelete};
@@ -47,8 +48,12 @@ pub struct Reported {
     pub not_after: Option<Timestamp>,
     /// When it is renewed.
     pub renewal: Option<Timestamp>,
-    text: Box<[u8]>,
+    packed: Box<[u8]>,
+    length: usize,
 }
+
+/// A status as most of them are: what another one has in common with it is not kept a second time.
+const USUAL: &[u8] = br#"{"conditions":[{"type":"Ready","status":"True","reason":"UpToDate","message":"the certificate is in use until 2027-02-23T10:00:00Z","lastTransitionTime":"2026-11-25T10:00:00Z","observedGeneration":1},{"type":"Issuing","status":"False","reason":"UpToDate","message":"nothing is being issued","lastTransitionTime":"2026-11-25T10:00:00Z","observedGeneration":1}],"notBefore":"2026-11-25T10:00:00Z","notAfter":"2027-02-23T10:00:00Z","renewalTime":"2027-01-26T10:00:00Z","serialNumber":"","fingerprint":"","revision":1,"history":[{"revision":1,"serialNumber":"","notAfter":"2027-02-23T10:00:00Z","issuedAt":"2026-11-25T10:00:00.000Z","reason":"Missing"}],"outputs":[{"name":"default/","state":"InSync"}]}"#;
 
 impl Remembered {
     /// What is remembered of this object.
@@ -104,6 +109,7 @@ impl Remembered {
 impl Reported {
     fn of(status: &CertificateStatus) -> Self {
         let in_order = |state: &str| state == "InSync" || state == "Pending";
+        let text = serde_json::to_vec(status).unwrap_or_default();
         Self {
             revision: status.revision,
             ready: is_ready(&status.conditions),
@@ -115,12 +121,39 @@ impl Reported {
             not_before: status.not_before,
             not_after: status.not_after,
             renewal: status.renewal_time,
-            text: serde_json::to_vec(status).unwrap_or_default().into(),
+            packed: compress_with_dict(&text, USUAL).into(),
+            length: text.len(),
         }
     }
 
     /// The whole of it.
     pub fn status(&self) -> CertificateStatus {
-        serde_json::from_slice(&self.text).unwrap_or_default()
+        let text = decompress_with_dict(&self.packed, self.length, USUAL).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_comes_back_as_it_was_and_takes_less_room_than_half_of_its_text() {
+        let text = r#"{"conditions":[{"type":"Ready","status":"False","reason":"Rejected","message":"the CA refuses: \"no\"",
+            "lastTransitionTime":"2027-01-01T00:00:00Z","observedGeneration":7}],"revision":3,"notAfter":"2027-02-23T10:00:00Z",
+            "serialNumber":"6350750ffc35f180c164287c7ea9df8a","history":[{"revision":3,"serialNumber":"6350750ffc35f180c164287c7ea9df8a",
+            "notAfter":"2027-02-23T10:00:00Z","issuedAt":"2026-11-25T15:40:58.639177551Z","reason":"Renewal"}],
+            "outputs":[{"name":"team-a/web-tls","state":"InSync"}]}"#;
+        let status: CertificateStatus = serde_json::from_str(text).unwrap();
+        let reported = Reported::of(&status);
+        assert_eq!(reported.status(), status);
+        assert!(
+            reported.packed.len() * 2 < reported.length,
+            "{} of {}",
+            reported.packed.len(),
+            reported.length
+        );
+        let empty = Reported::of(&CertificateStatus::default());
+        assert_eq!(empty.status(), CertificateStatus::default());
     }
 }
