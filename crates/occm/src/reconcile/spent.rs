@@ -15,12 +15,12 @@ const MOST: usize = 1024;
 
 /// Times of transactions, by subject.
 #[derive(Debug, Default)]
-pub struct Spent(HashMap<Subject, Vec<Timestamp>>);
+pub struct Spent(HashMap<Subject, Box<[Timestamp]>>);
 
 impl Spent {
     /// A record was read: it learns what is remembered, and what it knows is remembered.
     pub fn merge(&mut self, subject: &Subject, transactions: &mut Vec<Timestamp>) {
-        let known = self.0.get(subject).map_or(&[][..], Vec::as_slice);
+        let known = self.0.get(subject).map_or(&[][..], AsRef::as_ref);
         if known == transactions.as_slice() {
             return;
         }
@@ -34,13 +34,13 @@ impl Spent {
         if transactions.is_empty() {
             self.0.remove(subject);
         } else {
-            self.0.insert(subject.clone(), transactions.to_vec());
+            self.0.insert(subject.clone(), transactions.into());
         }
     }
 
     /// What is remembered.
     pub fn of(&self, subject: &Subject) -> &[Timestamp] {
-        self.0.get(subject).map_or(&[], Vec::as_slice)
+        self.0.get(subject).map_or(&[], AsRef::as_ref)
     }
 }
 

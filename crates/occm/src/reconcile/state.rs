@@ -46,7 +46,7 @@ pub struct State {
     /// Records.
     pub records: HashMap<Subject, Arc<RecordFacts>>,
     /// What is remembered of subjects.
-    pub memory: HashMap<Subject, SubjectMemory>,
+    pub memory: HashMap<Subject, Box<SubjectMemory>>,
     /// Secrets that are known not to exist. Of one that is neither here nor in `secrets` nothing is known.
     pub absent: HashSet<ObjectKey>,
     /// How often outputs were seen to go away.
@@ -57,7 +57,7 @@ pub struct State {
     pub spent: Spent,
     /// Who was called to take a turn at which Issuer's CA.
     pub called: HashMap<Subject, ObjectKey>,
-    outputs: HashMap<(ObjectKey, ObjectKey), OutputMemory>,
+    outputs: HashMap<(ObjectKey, ObjectKey), Box<OutputMemory>>,
     by_output: HashMap<ObjectKey, Vec<ObjectKey>>,
     by_input: HashMap<InputRef, BTreeSet<ObjectKey>>,
     by_issuer: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
