@@ -171,7 +171,7 @@ impl Programs {
 }
 
 impl UpArgs {
-    /// The pinned version under this name, which ends with its owner.
+    /// The pinned version under this name, which ends with its owner; helm comes with it.
     pub(crate) fn owned(name: &str, owner: u32) -> Self {
         Self {
             name: Name {
@@ -179,7 +179,7 @@ impl UpArgs {
             },
             programs: Programs {
                 version: None,
-                with: Vec::new(),
+                with: vec![Extra::Helm],
             },
             audit_log: None,
             owner: Some(owner),

@@ -21,6 +21,8 @@ use crate::workspace::Workspace;
 /// Objects of the demo, the same as those of `occm dev`.
 const OBJECTS: &str = "crates/occm/src/cli/dev/demo.yaml";
 const NAMESPACE: &str = "occm-demo";
+/// The chart's release, and with it the name of its ServiceAccount.
+const RELEASE: &str = "occm";
 /// The Certificate that is waited for.
 const FIRST: &str = "web-tls";
 /// How long an ending child may take.
@@ -52,7 +54,7 @@ fn with_control_plane(
         Some(binary) => std::path::absolute(binary)?,
         None => build(workspace, folder)?,
     };
-    let instance = match up::up(&UpArgs::owned(name, std::process::id())) {
+    let mut instance = match up::up(&UpArgs::owned(name, std::process::id())) {
         Ok(instance) => instance,
         Err(error) => {
             // What had begun goes as well.
@@ -60,7 +62,7 @@ fn with_control_plane(
             return Err(error);
         }
     };
-    let shown = show(workspace, &instance, &binary, folder);
+    let shown = show(workspace, &mut instance, &binary, folder);
     say("\nstopping");
     let down = up::down(name);
     shown.and(down)
@@ -76,8 +78,9 @@ fn build(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
 }
 
 /// CA, objects and manager; returns when the demo shall end.
-fn show(workspace: &Workspace, instance: &Instance, binary: &Path, folder: &Path) -> Result<()> {
+fn show(workspace: &Workspace, instance: &mut Instance, binary: &Path, folder: &Path) -> Result<()> {
     let (ca, address, secret) = start_ca(binary, folder)?;
+    ca.accompanies(instance)?;
     let definitions = process::output(Command::new(binary).arg("crds"))?;
     apply(instance, folder, &definitions, &[])?;
     for definition in ["issuers.occm.dev", "certificates.occm.dev"] {
@@ -92,6 +95,7 @@ fn show(workspace: &Workspace, instance: &Instance, binary: &Path, folder: &Path
     }
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
     apply(instance, folder, &namespace, &[])?;
+    let kubeconfig = grant(workspace, instance, folder)?;
     let file = workspace.root.join(OBJECTS);
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let root: String = get(&address, "/-/ca.pem")?
@@ -103,7 +107,8 @@ fn show(workspace: &Workspace, instance: &Instance, binary: &Path, folder: &Path
         .replace("@SECRET@", &secret)
         .replace("    @ROOT@\n", &root);
     apply(instance, folder, &text, &["--namespace", NAMESPACE])?;
-    let mut manager = start_manager(binary, instance, folder)?;
+    let mut manager = start_manager(binary, &kubeconfig, folder)?;
+    manager.accompanies(instance)?;
     let ready = format!("--for=condition=Ready certificates.occm.dev/{FIRST}");
     let mut wait = instance.kubectl();
     wait.args(["--namespace", NAMESPACE, "wait", "--timeout=2s"])
@@ -135,6 +140,12 @@ impl Running {
         // Ctrl-C in a terminal is for us; we end the children in our order.
         let child = command.stdin(Stdio::null()).process_group(0).spawn();
         Ok(Self(child.with_context(|| format!("cannot start `{line}`"))?))
+    }
+
+    /// It goes with the control plane, also where we are killed.
+    fn accompanies(&self, instance: &mut Instance) -> Result<()> {
+        instance.companions.extend(Identity::of(self.0.id()));
+        instance.save()
     }
 
     fn lives(&mut self) -> bool {
@@ -191,12 +202,45 @@ fn start_ca(binary: &Path, folder: &Path) -> Result<(Running, String, String)> {
     Ok((ca, address, secret))
 }
 
-fn start_manager(binary: &Path, instance: &Instance, folder: &Path) -> Result<Running> {
+/// The ServiceAccount with the rights that the chart gives it, and a kubeconfig with its token.
+fn grant(workspace: &Workspace, instance: &Instance, folder: &Path) -> Result<PathBuf> {
+    let mut helm = Command::new(instance.assets.join("helm"));
+    helm.args(["template", RELEASE])
+        .arg(workspace.root.join("deploy/chart"))
+        .args(["--namespace", NAMESPACE])
+        .args(["--show-only", "templates/serviceaccount.yaml"])
+        .args(["--show-only", "templates/rbac.yaml"]);
+    apply(instance, folder, &process::output(&mut helm)?, &[])?;
+    let mut create = instance.kubectl();
+    create.args([
+        "--namespace",
+        NAMESPACE,
+        "create",
+        "token",
+        RELEASE,
+        "--duration=24h",
+    ]);
+    let token = process::output(&mut create)?;
+    let file = folder.join("manager.kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: manager\n\
+         clusters:\n- name: demo\n  cluster:\n    server: {server}\n    certificate-authority: {ca}\n\
+         users:\n- name: manager\n  user:\n    token: {token}\n\
+         contexts:\n- name: manager\n  context:\n    cluster: demo\n    user: manager\n    namespace: {NAMESPACE}\n",
+        server = instance.server,
+        ca = instance.ca_file.display(),
+        token = token.trim(),
+    );
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn start_manager(binary: &Path, kubeconfig: &Path, folder: &Path) -> Result<Running> {
     let log = fs::File::create(folder.join("manager.log")).context("cannot write a log")?;
     let mut command = Command::new(binary);
     command
         .args(["serve", "--namespace", NAMESPACE])
-        .env("KUBECONFIG", &instance.kubeconfig)
+        .env("KUBECONFIG", kubeconfig)
         .env_remove("OCCM_STORE")
         .env_remove("KUBERNETES_SERVICE_HOST")
         .stdout(Stdio::null())

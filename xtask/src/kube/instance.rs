@@ -41,6 +41,9 @@ pub(crate) struct Instance {
     pub(crate) components: Vec<Component>,
     /// The process that takes the instance down when its owner ends.
     pub(crate) guard: Option<Identity>,
+    /// Processes that work with it and go before it.
+    #[serde(default)]
+    pub(crate) companions: Vec<Identity>,
 }
 
 /// One program of a control plane.
@@ -259,6 +262,7 @@ mod tests {
             audit_log: None,
             components: vec![component],
             guard: None,
+            companions: Vec::new(),
         };
         assert!(taken(&[instance]).contains(&20_017));
     }

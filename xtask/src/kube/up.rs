@@ -106,6 +106,7 @@ fn prepare(args: &UpArgs, assets: &Assets) -> Result<Instance> {
         audit_log: audit.map(|(log, _)| log),
         components: plan.components()?,
         guard: None,
+        companions: Vec::new(),
         data_dir: data_dir.clone(),
     };
     instance.save()?;
@@ -261,11 +262,10 @@ pub(crate) fn down(name: &str) -> Result<()> {
 
 /// Killed, not asked: the data goes as well. Users of a server go before it.
 fn end_all(instance: &Instance) {
-    for component in instance.components.iter().rev() {
-        let ended = component
-            .process
-            .map_or(Ok(()), |process| process.end(Signal::KILL, LIMIT));
-        if let Err(error) = ended {
+    let components = instance.components.iter().rev();
+    let processes = components.filter_map(|component| component.process);
+    for process in instance.companions.iter().copied().chain(processes) {
+        if let Err(error) = process.end(Signal::KILL, LIMIT) {
             crate::console::error(&error);
         }
     }
