@@ -143,18 +143,25 @@ fn certificate_status(
     status
 }
 
-/// `InSync` is written once an output was touched: what was done to it, and by whom. It stays as the story of the last time.
+/// `InSync` is written once an output was touched or could not be written: what was done to it, and by whom. It stays as the
+/// story of the last time.
 fn in_sync(
     conditions: &mut Vec<Condition>,
     world: &World<'_>,
     memories: &[OutputMemory],
     generation: Option<i64>,
 ) {
+    let issued = world.record.is_some_and(|record| record.current.is_some());
     let touched = world.outputs.iter().zip(memories).find_map(|(view, memory)| {
         let why = match &view.state {
             OutputState::Blocked(Reason::Fighting, _) => Reason::Fighting,
             OutputState::Reported => Reason::DriftReported,
             OutputState::Reissue => Reason::Reissue,
+            OutputState::Write(..) if view.trouble.is_none() => return None,
+            OutputState::Blocked(..) | OutputState::Write(..) if issued => {
+                let (why, message) = output_problem(view);
+                return Some((ConditionStatus::False, why, message));
+            }
             _ => return None,
         };
         let writer = view.facts.and_then(|facts| facts.last_writer.as_ref());
@@ -167,6 +174,9 @@ fn in_sync(
         Some((ConditionStatus::False, why, message))
     });
     let restored = || {
+        if !all_in_sync(world) {
+            return None;
+        }
         let last = memories.iter().filter_map(|memory| memory.restored.as_ref());
         let last = last.max_by_key(|restored| restored.at)?;
         let message = format!("{} since {:.0}", last.message, last.at);

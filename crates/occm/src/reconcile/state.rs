@@ -413,9 +413,15 @@ impl State {
         facts
     }
 
-    /// Takes in what we wrote ourselves, or what the watch told of a record; says who wants a look.
+    /// Takes in what we wrote ourselves, or what the watch told of a record; says who wants a look. What the watch told of a
+    /// later change meanwhile is not forgotten.
     pub fn set_record(&mut self, subject: &Subject, facts: Option<RecordFacts>) -> BTreeSet<Subject> {
         let mut woken = BTreeSet::from([subject.clone()]);
+        if let (Some(known), Some(facts)) = (self.records.get(subject), &facts)
+            && known.version > facts.version
+        {
+            return woken;
+        }
         let before = self
             .records
             .get(subject)
@@ -452,9 +458,11 @@ impl State {
         self.deletions(key) != before
     }
 
-    /// Takes in a Secret as it was just read or written.
+    /// Takes in a Secret as it was just read or written. What the watch told of a later change meanwhile is not forgotten:
+    /// it tells it once.
     pub fn set_secret(&mut self, key: &ObjectKey, facts: Option<SecretFacts>) {
         match facts {
+            Some(facts) if self.knows_later(key, &facts) => {}
             Some(facts) => {
                 self.absent.remove(key);
                 self.secrets.insert(key.clone(), Arc::new(facts));
@@ -464,6 +472,11 @@ impl State {
                 self.secrets.remove(key);
             }
         }
+    }
+
+    fn knows_later(&self, key: &ObjectKey, facts: &SecretFacts) -> bool {
+        let known = self.secrets.get(key);
+        known.is_some_and(|known| known.uid == facts.uid && known.version > facts.version)
     }
 
     /// Takes in inputs that were read before the watch told of them. When it does, they are no news, and a failure of
@@ -606,5 +619,64 @@ fn identity_plan(issuer: &ObjectKey, wish: &IdentityPlan) -> CertificatePlan {
         purpose: Purpose::EndEntity,
         keep_copy: true,
         wish_hash: NormalWish::hash_of(&wish.template, wish.key_algorithm),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::world::RecordState;
+    use crate::record::Ledger;
+
+    fn secret(uid: &str, version: u64) -> SecretFacts {
+        SecretFacts {
+            version: Version(version),
+            uid: uid.into(),
+            kind: "kubernetes.io/tls".into(),
+            immutable: false,
+            data: Default::default(),
+            labels: Default::default(),
+            annotations: Default::default(),
+            controller: None,
+            last_writer: None,
+            terminating: false,
+        }
+    }
+
+    fn record(version: u64) -> RecordFacts {
+        RecordFacts {
+            version: Version(version),
+            state: RecordState::Usable,
+            current: None,
+            previous: None,
+            open: None,
+            ledger: Ledger::default(),
+            to_revoke: 0,
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_told_before_the_answer_to_our_own_write_is_not_forgotten() {
+        let (mut state, key) = (State::new("a"), ObjectKey::new("a", "web-tls"));
+        let known = |state: &State| state.secrets.get(&key).unwrap().version;
+        state.apply(Change::Secret(key.clone(), Some(Arc::new(secret("one", 8)))));
+        assert!(!state.wrote_secret(&key, secret("one", 7), 0));
+        assert_eq!(known(&state), Version(8));
+        state.wrote_secret(&key, secret("one", 9), 0);
+        assert_eq!(known(&state), Version(9));
+        // Another Secret of that name has a count of its own.
+        state.wrote_secret(&key, secret("two", 3), 0);
+        assert_eq!(known(&state), Version(3));
+    }
+
+    #[test]
+    fn the_same_holds_for_a_record() {
+        let (mut state, subject) = (State::new("a"), Subject::Certificate(ObjectKey::new("a", "web")));
+        state.set_record(&subject, Some(record(8)));
+        state.set_record(&subject, Some(record(7)));
+        assert_eq!(state.records.get(&subject).unwrap().version, Version(8));
+        state.set_record(&subject, None);
+        state.set_record(&subject, Some(record(7)));
+        assert_eq!(state.records.get(&subject).unwrap().version, Version(7));
     }
 }

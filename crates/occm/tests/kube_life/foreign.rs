@@ -175,8 +175,10 @@ async fn a_role_that_vanishes_is_told_and_its_return_is_enough() {
         .delete("far", &DeleteParams::default())
         .await
         .unwrap();
-    let message = bed.told("web", "Ready", "NoAccess").await;
-    assert!(message.contains("role-far/far"), "{message}");
+    for condition in ["Ready", "InSync"] {
+        let message = bed.told("web", condition, "NoAccess").await;
+        assert!(message.contains("role-far/far"), "{message}");
+    }
     bed.grant("role-far").await;
     // The pause after a refusal is over by itself; a change ends it at once for the others.
     let mut again = None;
@@ -185,5 +187,6 @@ async fn a_role_that_vanishes_is_told_and_its_return_is_enough() {
         again.as_ref().is_some_and(|now| same_content(now, &far))
     })
     .await;
+    bed.told("web", "InSync", "Restored").await;
     assert_eq!(bed.issued("web"), 1);
 }
