@@ -189,7 +189,7 @@ pub(crate) fn mac(issuer: &str) -> ObjectKey {
 }
 
 fn issuer(name: &str, rate: Option<u32>) -> Issuer {
-    let identity = (name == "ca-a").then(|| json!({"commonName": "occm.sim", "duration": "30d"}));
+    let identity = (name == "ca-a").then(|| json!({"commonName": "occm.sim", "duration": "18d"}));
     let requests = if name == "ca-a" {
         json!({"ratePerSecond": rate})
     } else {
