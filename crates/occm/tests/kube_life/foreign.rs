@@ -68,6 +68,54 @@ async fn with_replace_a_secret_of_somebody_else_gets_our_keys_and_our_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_to_do_with_existing_secrets_can_be_changed_while_the_manager_runs() {
+    let Some(mut bed) = Bed::new("existing").await else {
+        return;
+    };
+    bed.apply(&certificate_yaml("donor", "")).await;
+    bed.start();
+    bed.ready("donor").await;
+    let donor = bed.secret("donor-tls").await;
+    let pair = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "twin-tls"},
+        "data": serde_json::to_value(&donor.data).unwrap(),
+    });
+    bed.put("existing", &pair).await;
+    bed.put("existing", &foreign("web-tls")).await;
+    let theirs = bed.secret("web-tls").await;
+    let wish = |name: &str, existing: &str| certificate_yaml(name, &format!("  existing: {existing}\n"));
+    let untouched = async || {
+        let now = bed.secret("web-tls").await;
+        now.metadata.resource_version == theirs.metadata.resource_version
+    };
+    for name in ["web", "twin"] {
+        bed.apply(&wish(name, "Refuse")).await;
+        bed.told(name, "Ready", "ForeignSecret").await;
+    }
+    let twin = wish("twin", "Adopt").replace("twin.example", "donor.example");
+    bed.apply(&twin).await;
+    bed.ready("twin").await;
+    bed.event("twin", "Adopted", "existing/twin-tls").await;
+    assert!(same_content(&bed.secret("twin-tls").await, &donor));
+    bed.apply(&wish("web", "Adopt")).await;
+    bed.told("web", "Ready", "AdoptRefused").await;
+    assert!(untouched().await);
+    bed.apply(&wish("web", "Refuse")).await;
+    bed.told("web", "Ready", "ForeignSecret").await;
+    assert!(untouched().await);
+    assert_eq!((bed.issued("web"), bed.issued("twin")), (0, 0));
+    bed.apply(&wish("web", "Replace")).await;
+    bed.ready("web").await;
+    let ours = bed.secret("web-tls").await;
+    assert_eq!(fault(&ours), None);
+    // What is ours by now stays ours.
+    bed.apply(&wish("web", "Refuse")).await;
+    bed.delete_secret("web-tls").await;
+    bed.back("web-tls", &ours).await;
+    assert_eq!((bed.issued("web"), bed.issued("twin")), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_with_an_owner_of_its_own_is_not_fought_over() {
     let Some(mut bed) = Bed::new("owned").await else {
         return;
