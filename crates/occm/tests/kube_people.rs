@@ -431,9 +431,14 @@ async fn secrets_of_others_are_listed_and_adopted_as_they_are() {
         "{said}"
     );
     people.revision("old-web", 1);
+    people.kubectl(&[
+        "wait",
+        r"--for=jsonpath={.metadata.labels.occm\.dev/role}=output",
+        "--timeout=60s",
+        "secret/old-web",
+    ]);
     let ours = people.get("secret/old-web");
     assert_eq!(ours["data"], theirs["data"]);
-    assert_eq!(ours["metadata"]["labels"]["occm.dev/role"], "output");
     assert!(
         people.ca.issued_for("old-web").is_empty(),
         "nothing is issued for it"

@@ -151,7 +151,7 @@ fn one(item: &Item, to: &Destination<'_>) -> Move {
             Ok(issuer) => Step::Change {
                 version: item.version.clone(),
                 patch: patch(item, to),
-                effect: effect(&certificate, &issuer, to),
+                effect: effect(&certificate, &issuer, to) + &source(item),
             },
         },
     };
@@ -221,6 +221,29 @@ fn effect(certificate: &Certificate, issuer: &Issuer, to: &Destination<'_>) -> S
         None => text.push_str(&format!("; but Issuer {} was not yet seen by a manager", to.key)),
     }
     text
+}
+
+/// Where a wish comes from that is written again and again: mark, and what it tells.
+const SOURCES: [(&str, &str); 5] = [
+    ("/annotations/argocd.argoproj.io~1tracking-id", "Argo CD"),
+    ("/labels/kustomize.toolkit.fluxcd.io~1name", "Flux"),
+    ("/labels/helm.toolkit.fluxcd.io~1name", "Flux"),
+    ("/annotations/meta.helm.sh~1release-name", "Helm"),
+    (
+        "/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+        "kubectl apply",
+    ),
+];
+
+/// Who would move it back, as far as it can be told.
+fn source(item: &Item) -> String {
+    let metadata = item.value.pointer("/metadata").unwrap_or(&Value::Null);
+    let found = SOURCES.iter().find(|(mark, _)| metadata.pointer(mark).is_some());
+    found.map_or_else(String::new, |(_, who)| {
+        format!(
+            "; it was written by {who}: change issuerRef in its source too, else the next time moves it back"
+        )
+    })
 }
 
 /// Does what was planned. One failure stops none of the others.
@@ -379,6 +402,27 @@ mod tests {
             ..Selection::default()
         };
         assert!(why(planned(&all, &selection, Some(&["nrf"]))).contains("no such Certificate"));
+    }
+
+    #[test]
+    fn who_would_move_it_back_is_told() {
+        let effect = |annotations: Value| {
+            let mut one = certificate("occm", "a", "old");
+            one.value["metadata"]["annotations"] = annotations;
+            match planned(&[one], &Selection::default(), Some(&[])).remove(0).step {
+                Step::Change { effect, .. } => effect,
+                other => panic!("{other:?}"),
+            }
+        };
+        let last = "kubectl.kubernetes.io/last-applied-configuration";
+        let told = effect(json!({last: "{}"}));
+        assert!(
+            told.contains("written by kubectl apply: change issuerRef"),
+            "{told}"
+        );
+        let told = effect(json!({last: "{}", "argocd.argoproj.io/tracking-id": "web"}));
+        assert!(told.contains("written by Argo CD"), "{told}");
+        assert!(!effect(json!({})).contains("written by"));
     }
 
     #[test]
