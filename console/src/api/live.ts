@@ -7,7 +7,7 @@ import type { InfiniteData } from '@tanstack/react-query';
 import { useSyncExternalStore } from 'react';
 import { BASE } from './client';
 import { queryClient } from './queries';
-import type { CertificateRow, IssuerRow, Page } from './types';
+import type { ActivityItem, CertificateRow, IssuerRow, Page } from './types';
 
 export type Live = 'live' | 'connecting' | 'off';
 
@@ -55,11 +55,12 @@ export function start() {
   };
   stream.addEventListener('synced', (event) => {
     // After a gap that the server cannot fill nobody knows what was missed.
-    if (synced && !isComplete(event)) readAgain('certificates', 'issuers', 'overview', 'certificate', 'issuer');
+    if (synced && !isComplete(event)) readAgain('certificates', 'issuers', 'overview', 'certificate', 'issuer', 'activity');
     synced = true;
   });
   stream.addEventListener('certificate', (event) => certificateChanged(parse<CertificateRow>(event)));
   stream.addEventListener('issuer', (event) => issuerChanged(parse<IssuerRow>(event)));
+  stream.addEventListener('event', (event) => happened(event));
 }
 
 export function stop() {
@@ -99,6 +100,17 @@ function issuerChanged(change: Change<IssuerRow> | undefined) {
   replaceRow('issuers', change);
   const { namespace, name } = change.row;
   readAgain('overview', 'identities', JSON.stringify(['issuer', namespace, name]), 'activity');
+}
+
+/** Something happened to an object: what is told of it is read again. */
+function happened(event: MessageEvent<string>) {
+  readAgain('activity');
+  try {
+    const { object } = JSON.parse(event.data) as ActivityItem;
+    if (object) readAgain(JSON.stringify([object.kind.toLowerCase(), object.namespace, object.name, 'events']));
+  } catch {
+    // The activity is read again all the same.
+  }
 }
 
 /** Rows of lists that hold it are replaced in place; a list that lacks it, or held one that went, is read again. */

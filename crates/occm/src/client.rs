@@ -239,6 +239,17 @@ pub enum Told {
     Failed(ClientError),
 }
 
+/// What a stream of what happens tells.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// From here on everything is told; comes once.
+    Began,
+    /// It happened now.
+    Now(Happened),
+    /// Something may have happened that is not told.
+    Missed,
+}
+
 /// What a person may do with objects. Whether they may is decided by whoever keeps the objects.
 pub trait Objects: Send + Sync {
     /// All objects of a kind, sorted by namespace and name, broken ones too.
@@ -294,6 +305,13 @@ pub trait Objects: Send + Sync {
 
     /// What happened to all objects in a scope, newest first; at most a few thousand Events.
     fn happened<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<HappenedList>>;
+
+    /// Tells what happens to objects in a scope from now on. Ends where the caller may not follow that, or where nothing is
+    /// told live: a directory tells what the manager of this process does.
+    fn happening(&self, scope: &Scope) -> BoxStream<'static, Happening> {
+        let _ = scope;
+        Box::pin(futures::stream::empty())
+    }
 
     /// The Secrets of a namespace that hold a certificate or a private key, with the facts of the certificate. A private key
     /// is compared with the certificate beside it and dropped.

@@ -55,7 +55,7 @@ rules:
   verbs: [create, patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list]
+  verbs: [list, watch]
 {{ include "occm.binding" (dict "root" $root "namespace" $namespace "name" (printf "%s-oidc" (include "occm.fullname" $root))) }}
 {{- end }}
 {{- end }}

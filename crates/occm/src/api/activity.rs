@@ -168,6 +168,25 @@ pub(crate) struct ActivityRow {
     result: Option<String>,
 }
 
+impl ActivityRow {
+    /// The row of an Event.
+    pub(crate) fn of(happened: Happened) -> Self {
+        let event = happened.event;
+        Self {
+            time: event.time,
+            kind: ActivityKind::Event,
+            who: None,
+            from: None,
+            what: event.reason.clone(),
+            object: Some(ObjectName::of(happened.kind, &happened.key)),
+            severity: severity(event.severity).to_owned(),
+            reason: event.reason,
+            message: event.message,
+            result: None,
+        }
+    }
+}
+
 /// Kinds of what happened.
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 pub(crate) enum ActivityKind {
@@ -252,7 +271,7 @@ pub(crate) async fn gather(
             Err(ClientError::Forbidden(..) | ClientError::NotFound(_)) => continue,
             Err(error) => return Err(error.into()),
         };
-        rows.extend(found.items.into_iter().map(event_row));
+        rows.extend(found.items.into_iter().map(ActivityRow::of));
         reaches_back_to = match (reaches_back_to, found.reaches_back_to) {
             (Some(one), Some(other)) => Some(std::cmp::max::<Timestamp>(one, other)),
             (one, other) => one.or(other),
@@ -295,22 +314,6 @@ pub(crate) async fn gather(
             api.limits.activity,
         ),
     })
-}
-
-fn event_row(happened: Happened) -> ActivityRow {
-    let event = happened.event;
-    ActivityRow {
-        time: event.time,
-        kind: ActivityKind::Event,
-        who: None,
-        from: None,
-        what: event.reason.clone(),
-        object: Some(ObjectName::of(happened.kind, &happened.key)),
-        severity: severity(event.severity).to_owned(),
-        reason: event.reason,
-        message: event.message,
-        result: None,
-    }
 }
 
 fn audit_row(kept: &crate::api::audit::Kept) -> ActivityRow {

@@ -1,4 +1,4 @@
-//! Live changes as server-sent events: rows as they become so, for what the caller may see.
+//! Live changes as server-sent events: rows as they become so and Events as they happen, for what the caller may see.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
@@ -16,16 +17,21 @@ use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::api::access::{Resource, Verb};
+use crate::api::activity::ActivityRow;
 use crate::api::caller::Caller;
 use crate::api::problem::{Answer, Code, Fault};
 use crate::api::routes::Params;
 use crate::api::view::{Entry, Moved};
+use crate::client::{Happening, Scope};
 use crate::model::object::Kind;
 
 /// How often a line comes when nothing changes.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long it is remembered that a caller may see a namespace.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long the first line waits for Events to be followed.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 /// Parameters of the stream.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -66,8 +72,12 @@ struct Reader {
     namespace: Option<String>,
     missed: std::vec::IntoIter<Arc<Moved>>,
     coming: Option<broadcast::Receiver<Arc<Moved>>>,
+    happening: SelectAll<BoxStream<'static, Happening>>,
+    /// How many of those have not begun.
+    beginning: usize,
+    began: Instant,
     synced: Option<(u64, bool)>,
-    may: BTreeMap<(String, Kind), (bool, Instant)>,
+    may: BTreeMap<(String, Resource), (bool, Instant)>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -87,6 +97,10 @@ pub(crate) async fn stream(
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.strip_prefix(&format!("{}-", api.view.name))?.parse().ok());
+    let happening = match query.once {
+        true => SelectAll::new(),
+        false => happening(&api, &caller, query.namespace.as_deref()).await?,
+    };
     let changes = api.view.changes_after(last);
     let complete = changes.missed.is_some();
     let reader = Reader {
@@ -94,6 +108,9 @@ pub(crate) async fn stream(
         namespace: query.namespace,
         missed: changes.missed.unwrap_or_default().into_iter(),
         coming: (!query.once).then_some(changes.coming),
+        beginning: happening.len(),
+        happening,
+        began: Instant::now(),
         synced: Some((changes.newest, complete)),
         may: BTreeMap::new(),
         api,
@@ -107,10 +124,33 @@ pub(crate) async fn stream(
     Ok((StatusCode::OK, Sse::new(events).keep_alive(alive)).into_response())
 }
 
+/// Events of each namespace whose Events the caller may list. Who may not watch them is told none.
+async fn happening(
+    api: &Api,
+    caller: &Caller,
+    namespace: Option<&str>,
+) -> Answer<SelectAll<BoxStream<'static, Happening>>> {
+    let objects = api.objects(caller)?;
+    let mut namespaces = api.namespaces_where(caller, Verb::List, Resource::Events).await?;
+    namespaces.retain(|one| namespace.is_none_or(|wanted| wanted == one));
+    let streams = namespaces
+        .into_iter()
+        .map(|namespace| objects.happening(&Scope::Namespace(namespace)));
+    Ok(select_all(streams))
+}
+
 impl Reader {
     async fn next(&mut self) -> Option<Event> {
         while let Some(moved) = self.missed.next() {
             if let Some(event) = self.event(&moved).await {
+                return Some(event);
+            }
+        }
+        while self.beginning > 0
+            && let Ok(Some(happening)) =
+                tokio::time::timeout_at(self.began + BEGINNING, self.happening.next()).await
+        {
+            if let Some(event) = self.happened(happening).await {
                 return Some(event);
             }
         }
@@ -122,20 +162,44 @@ impl Reader {
                 return None;
             }
             let coming = self.coming.as_mut()?;
-            match tokio::time::timeout(LOOK_AGAIN, coming.recv()).await {
-                Err(_) => {}
-                Ok(Ok(moved)) => {
+            let moved = tokio::select! {
+                moved = coming.recv() => moved,
+                Some(happening) = self.happening.next() => {
+                    if let Some(event) = self.happened(happening).await {
+                        return Some(event);
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(LOOK_AGAIN) => continue,
+            };
+            match moved {
+                Ok(moved) => {
                     if let Some(event) = self.event(&moved).await {
                         return Some(event);
                     }
                 }
                 // Too slow: the reader is told to read its lists again.
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
+                Err(broadcast::error::RecvError::Lagged(_)) => {
                     return self.told("synced", None, &Synced { complete: false });
                 }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+                Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+
+    async fn happened(&mut self, happening: Happening) -> Option<Event> {
+        let happened = match happening {
+            Happening::Began => {
+                self.beginning -= 1;
+                return None;
+            }
+            Happening::Now(happened) => happened,
+            Happening::Missed => return self.told("synced", None, &Synced { complete: false }),
+        };
+        if !self.may_see(&happened.key.namespace, Resource::Events).await {
+            return None;
+        }
+        self.told("event", None, &ActivityRow::of(happened))
     }
 
     /// A stream ends with its session.
@@ -155,7 +219,7 @@ impl Reader {
         {
             return None;
         }
-        if !self.may_see(&moved.key.namespace, moved.kind).await {
+        if !self.may_see(&moved.key.namespace, Resource::of(moved.kind)).await {
             return None;
         }
         let now = self.api.clock.now();
@@ -198,14 +262,13 @@ impl Reader {
         event.json_data(data).ok()
     }
 
-    async fn may_see(&mut self, namespace: &str, kind: Kind) -> bool {
-        let place = (namespace.to_owned(), kind);
+    async fn may_see(&mut self, namespace: &str, resource: Resource) -> bool {
+        let place = (namespace.to_owned(), resource);
         if let Some((may, at)) = self.may.get(&place)
             && at.elapsed() < LOOK_AGAIN
         {
             return *may;
         }
-        let resource = Resource::of(kind);
         let may = self
             .api
             .may(&self.caller, Verb::List, resource, namespace)

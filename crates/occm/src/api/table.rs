@@ -83,9 +83,10 @@ fn about() -> Vec<Route> {
         .by(system::set_log_level),
         Operation::get("/changes", "changes", "changes", "Live changes of objects")
             .describe(
-                "Server-sent events. `certificate` and `issuer` carry `{type: \"Applied\" or \"Deleted\", row}`, `synced` \
-                 carries `{complete}`: false means that changes were missed and lists must be read again. After a break, send \
-                 `Last-Event-ID`. A comment comes every 15 seconds.",
+                "Server-sent events. `certificate` and `issuer` carry `{type: \"Applied\" or \"Deleted\", row}`, `event` carries \
+                 an Event as a row of the activity, `synced` carries `{complete}`: false means that changes were missed and \
+                 lists must be read again. After a break, send `Last-Event-ID`; Events are not told again. A comment comes \
+                 every 15 seconds.",
             )
             .query::<changes::ChangesQuery>()
             .gives(200, Content::Events)

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::client::check::{check, merged};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, InputValues, Item, Objects, Run,
-    Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, Happening, InputValues, Item,
+    Objects, Run, Scope, SecretSeen, Told,
 };
 use crate::model::object::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::model::plan::InputRef;
@@ -257,6 +258,30 @@ impl Objects for DirObjects {
         self.run(move |store| Ok(happened(&scope, store.kept_events()?)))
     }
 
+    fn happening(&self, scope: &Scope) -> BoxStream<'static, Happening> {
+        let Source::Shared(store) = &self.source else {
+            return futures::stream::empty().boxed();
+        };
+        let scope = scope.clone();
+        let emitted = futures::stream::unfold(store.emitted(), move |mut emitted| {
+            let scope = scope.clone();
+            async move {
+                loop {
+                    match emitted.recv().await {
+                        Ok(event) if scope.has(&event.object.namespace) => {
+                            let now = Happening::Now(once(event.as_ref().clone()));
+                            return Some((now, emitted));
+                        }
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(_)) => return Some((Happening::Missed, emitted)),
+                        Err(RecvError::Closed) => return None,
+                    }
+                }
+            }
+        });
+        futures::stream::iter([Happening::Began]).chain(emitted).boxed()
+    }
+
     fn secrets<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>> {
         let scope = scope.clone();
         self.run(move |store| {
@@ -393,24 +418,27 @@ fn gathered(kind: Kind, key: &ObjectKey, all: Vec<Event>) -> EventList {
     }
 }
 
+/// An Event as it happened one time.
+fn once(event: Event) -> Happened {
+    Happened {
+        kind: event.kind,
+        key: event.object,
+        event: EventSeen {
+            time: event.time,
+            severity: event.severity,
+            reason: event.reason.to_string(),
+            message: event.message,
+            count: 1,
+            source: "occm".to_owned(),
+        },
+    }
+}
+
 /// The Events of all objects in a scope, newest first.
 fn happened(scope: &Scope, all: Vec<Event>) -> HappenedList {
     let reaches_back_to = all.first().map(|event| event.time);
     let seen = all.into_iter().filter(|event| scope.has(&event.object.namespace));
-    let mut items: Vec<Happened> = seen
-        .map(|event| Happened {
-            kind: event.kind,
-            key: event.object,
-            event: EventSeen {
-                time: event.time,
-                severity: event.severity,
-                reason: event.reason.to_string(),
-                message: event.message,
-                count: 1,
-                source: "occm".to_owned(),
-            },
-        })
-        .collect();
+    let mut items: Vec<Happened> = seen.map(once).collect();
     items.sort_by_key(|happened| std::cmp::Reverse(happened.event.time));
     HappenedList {
         items,

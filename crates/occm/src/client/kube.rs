@@ -22,8 +22,8 @@ use crate::client::check::{check, merged};
 use crate::client::input::describe;
 use crate::client::kube::refusal::{answer, refusal};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, HappenedList, InputValues, Item, Objects, Run, Scope,
-    SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, HappenedList, Happening, InputValues, Item, Objects,
+    Run, Scope, SecretSeen, Told,
 };
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
@@ -451,6 +451,10 @@ impl Objects for KubeObjects {
 
     fn happened<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<HappenedList>> {
         self.all_events(scope).boxed()
+    }
+
+    fn happening(&self, scope: &Scope) -> BoxStream<'static, Happening> {
+        self.new_events(scope)
     }
 
     fn secrets<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, ClientResult<Vec<SecretSeen>>> {

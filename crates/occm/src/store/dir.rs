@@ -48,6 +48,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::broadcast;
 
 use crate::model::object::{Kind, ObjectKey};
 use crate::model::plan::{InputKind, InputRef};
@@ -103,6 +104,8 @@ pub(in crate::store::dir) struct Inner {
     objects: Mutex<Objects>,
     locks: Locks,
     events: Mutex<()>,
+    /// Events as they are written.
+    emitted: broadcast::Sender<Arc<Event>>,
     _lock: Option<File>,
 }
 
@@ -148,6 +151,7 @@ impl DirStore {
             objects,
             locks: Locks::default(),
             events: Mutex::new(()),
+            emitted: broadcast::Sender::new(events::WAITING),
             _lock: lock,
         });
         let watch = match access {
@@ -625,7 +629,10 @@ impl Store for DirStore {
         let written = self.run(move |inner| {
             inner.manage(&event.object)?;
             let _one = inner.events.lock().unwrap_or_else(PoisonError::into_inner);
-            events::append(&inner.layout, &event)
+            events::append(&inner.layout, &event)?;
+            // Nobody listening is no error.
+            let _ = inner.emitted.send(Arc::new(event));
+            Ok(())
         });
         async move {
             if let Err(error) = written.await {

@@ -368,6 +368,32 @@ fn a_test_of_a_connection_says_where_it_ends() {
 }
 
 #[test]
+fn what_happens_comes_live() {
+    let served = Served::start(Host::new(), &[]);
+    served.synced();
+    let api = served.admin();
+    let mut lines = api.stream("/changes");
+    assert!(lines.by_ref().any(|line| line == "event: synced"));
+    api.post("/certificates", &certificate("default", "live").to_string())
+        .is(201);
+    assert!(lines.by_ref().any(|line| line == "event: event"));
+    let data = lines
+        .by_ref()
+        .find_map(|line| line.strip_prefix("data: ").map(str::to_owned))
+        .unwrap();
+    let told: Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(told["object"]["name"], "live", "{told}");
+    let listed = api.get("/certificates/default/live/events").is(200).json();
+    let reasons: Vec<&Value> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["reason"])
+        .collect();
+    assert!(reasons.contains(&&told["reason"]), "{told} {listed}");
+}
+
+#[test]
 fn changes_come_live_and_are_told_again_after_a_break() {
     let served = Served::start(Host::new(), &[]);
     served.synced();

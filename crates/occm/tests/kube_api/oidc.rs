@@ -206,12 +206,15 @@ fn people_of_a_provider_may_do_what_the_cluster_says_of_their_names_and_groups()
         browser(&replica, &provider, "otto:others,operators"),
         browser(&replica, &provider, "alma:admins"),
     ];
-    let [_, _, otto, alma] = &people;
+    let [_, vera, otto, alma] = &people;
     wait_for("the rights", || {
         (alma.post("/issuers", &issuer("crew", "lab").to_string()).status == 201).then_some(())
     });
+    let mut live = vera.stream("/changes");
+    assert!(live.by_ref().any(|line| line == "event: synced"));
     alma.post("/certificates", &certificate("crew", "web").to_string())
         .is(201);
+    assert!(live.any(|line| line == "event: event"), "what happens is told");
     wait_for("rows", || {
         let there = |path: &str| alma.get(path).json()["total"] == 1;
         (there("/certificates") && there("/issuers")).then_some(())

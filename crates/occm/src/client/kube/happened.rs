@@ -1,13 +1,16 @@
 //! What happened to all objects of a namespace: the Events of both kinds.
 
+use futures::stream::{BoxStream, StreamExt};
 use http::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::client::kube::refusal::answer;
 use crate::client::kube::{CoreEvent, KubeObjects, PageMetadata, namespace_of};
-use crate::client::{ClientResult, Happened, HappenedList, Scope};
+use crate::client::{ClientResult, Happened, HappenedList, Happening, Scope};
 use crate::model::object::{API_VERSION, Kind, ObjectKey};
-use crate::store::kube::door::{Body, core_path, part};
+use crate::store::StoreError;
+use crate::store::kube::door::{Body, FollowedNew, core_path, part};
 
 /// Events on one page of a list.
 const PAGE: usize = 500;
@@ -45,6 +48,41 @@ impl KubeObjects {
             reaches_back_to,
         })
     }
+
+    /// Events of both kinds in a scope as they come. Who may list Events but not watch them is told none.
+    pub(super) fn new_events(&self, scope: &Scope) -> BoxStream<'static, Happening> {
+        let fields = format!("involvedObject.apiVersion={API_VERSION}");
+        let watch = self
+            .door
+            .follow_new(core_path("events", namespace_of(scope)), fields);
+        futures::stream::unfold(watch, |mut watch| async move {
+            loop {
+                match watch.recv().await? {
+                    FollowedNew::Now(value) => {
+                        if let Some(happening) = told(value) {
+                            return Some((happening, watch));
+                        }
+                    }
+                    FollowedNew::Began => return Some((Happening::Began, watch)),
+                    FollowedNew::Missed => return Some((Happening::Missed, watch)),
+                    FollowedNew::Failed(StoreError::Forbidden(..)) => return None,
+                    FollowedNew::Failed(_) => {}
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+/// An Event as a watch tells it.
+fn told(value: Value) -> Option<Happening> {
+    let about: AboutEvent = serde_json::from_value(value).ok()?;
+    let kind = match about.involved_object.kind.as_str() {
+        "Issuer" => Kind::Issuer,
+        "Certificate" => Kind::Certificate,
+        _ => return None,
+    };
+    about.happened(kind).map(Happening::Now)
 }
 
 /// An Event with the object that it is about.
@@ -61,6 +99,7 @@ struct AboutEvent {
 #[serde(rename_all = "camelCase", default)]
 struct About {
     api_version: String,
+    kind: String,
     namespace: String,
     name: String,
 }

@@ -9,6 +9,9 @@ const BEFORE: &str = "events.jsonl.1";
 /// Size at which a new file is begun, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
+/// Events that a slow reader may be behind.
+pub(super) const WAITING: usize = 1024;
+
 /// Largest file that is read, in bytes.
 const MAX_READ: usize = 2 * 1024 * 1024;
 

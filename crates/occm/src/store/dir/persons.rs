@@ -1,9 +1,11 @@
 //! What persons see and do besides objects: Events, Secrets without their values, inputs on their way in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
 use serde_json::Value;
+use tokio::sync::broadcast;
 use zeroize::Zeroizing;
 
 use crate::client::secret::SecretFrame;
@@ -49,6 +51,11 @@ impl DirStore {
     /// All Events that are kept, oldest first.
     pub(crate) fn kept_events(&self) -> StoreResult<Vec<Event>> {
         events::read(&self.inner.layout)
+    }
+
+    /// Events that this process writes from now on.
+    pub(crate) fn emitted(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.inner.emitted.subscribe()
     }
 
     /// Names of the Secrets of a namespace that lie in folders; of all namespaces where none is given.

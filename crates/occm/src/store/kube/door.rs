@@ -104,18 +104,44 @@ impl Door {
             fields: String::new(),
             first: FirstLists::Streamed,
         };
+        let sink = ValueSink {
+            kind,
+            sender: sender.clone(),
+        };
+        self.drive(query, sink, sender);
+        receiver
+    }
+
+    /// Tells objects at a path that come or change from now on, until the receiver is dropped.
+    pub(crate) fn follow_new(&self, path: String, fields: String) -> mpsc::Receiver<FollowedNew> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let query = Query {
+            path,
+            labels: String::new(),
+            fields,
+            first: FirstLists::Unread,
+        };
+        let sink = NewSink {
+            began: false,
+            sender: sender.clone(),
+        };
+        self.drive(query, sink, sender);
+        receiver
+    }
+
+    fn drive<T: Send + 'static>(
+        &self,
+        query: Query,
+        sink: impl Sink<AnyValue> + 'static,
+        sender: mpsc::Sender<T>,
+    ) {
         let api = Arc::clone(&self.api);
         tokio::spawn(async move {
-            let sink = ValueSink {
-                kind,
-                sender: sender.clone(),
-            };
             tokio::select! {
                 () = follow::<AnyValue>(api, query, sink) => {}
                 () = sender.closed() => {}
             }
         });
-        receiver
     }
 }
 
@@ -176,6 +202,38 @@ impl Sink<AnyValue> for ValueSink {
             Told::Gone(object) => Followed::Gone(self.kind, object.metadata.key()),
             Told::Listed => Followed::Listed(self.kind),
             Told::Failed(error) => Followed::Failed(error),
+        };
+        // A reader that is gone ends the task that drives this.
+        let _ = self.sender.send(followed).await;
+    }
+}
+
+/// What a watch of what is new saw.
+#[derive(Debug)]
+pub(crate) enum FollowedNew {
+    /// From here on everything is told; comes once.
+    Began,
+    /// An object came or changed.
+    Now(Value),
+    /// The watch was lost for a while: objects may have come that are not told.
+    Missed,
+    /// The server could not be asked; another attempt follows.
+    Failed(StoreError),
+}
+
+struct NewSink {
+    began: bool,
+    sender: mpsc::Sender<FollowedNew>,
+}
+
+impl Sink<AnyValue> for NewSink {
+    async fn take(&mut self, told: Told<AnyValue>) {
+        let followed = match told {
+            Told::Begin if !std::mem::replace(&mut self.began, true) => FollowedNew::Began,
+            Told::Begin => FollowedNew::Missed,
+            Told::Now(object) => FollowedNew::Now(object.value),
+            Told::Gone(_) | Told::Listed => return,
+            Told::Failed(error) => FollowedNew::Failed(error),
         };
         // A reader that is gone ends the task that drives this.
         let _ = self.sender.send(followed).await;

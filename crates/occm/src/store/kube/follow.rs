@@ -85,6 +85,8 @@ pub enum FirstLists {
     Streamed,
     /// In pages.
     Paged,
+    /// Not at all: what is there already is of no interest.
+    Unread,
 }
 
 /// Which objects.
@@ -198,6 +200,9 @@ impl Follower {
                 ));
                 self.watch(&url, Stage::Listed, sink).await
             }
+            (None, _) if self.query.first == FirstLists::Unread => {
+                self.begin_with_new(sink).await.map_err(StreamError::from)
+            }
             (None, true) => {
                 let parameters = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
                 let url = self.query.url(&format!("{}&{parameters}", watch_parameters()));
@@ -205,6 +210,19 @@ impl Follower {
             }
             (None, false) => self.list(sink).await.map_err(StreamError::from),
         }
+    }
+
+    /// Asks only where the watch begins.
+    async fn begin_with_new<T: Watched>(&mut self, sink: &mut impl Sink<T>) -> StoreResult<()> {
+        let (path, url) = (self.query.path.clone(), self.query.url("limit=1"));
+        let page: Page<MetaOnly> = self
+            .api
+            .call(&path, Method::GET, &url, Payload::Empty, Answer::MetadataList)
+            .await?;
+        sink.take(Told::Begin).await;
+        self.version = Some(page.metadata.resource_version);
+        sink.take(Told::Listed).await;
+        Ok(())
     }
 
     async fn list<T: Watched>(&mut self, sink: &mut impl Sink<T>) -> StoreResult<()> {
