@@ -14,8 +14,7 @@ use cmp::asn1::{
     RevRepContent, RootCaKeyUpdate, decode, oid,
 };
 use cmp::engine::CrlSource;
-use cmp::{Credentials, General, GeneralAnswer, Outcome, Request, RevocationReason, Step, Transaction};
-use jiff::SignedDuration;
+use cmp::{General, GeneralAnswer, Outcome, Request, RevocationReason, Step, Transaction};
 use support::*;
 
 #[test]
@@ -145,32 +144,6 @@ fn root_update(world: &World, update: &RootCaKeyUpdate) -> Result<GeneralAnswer,
         },
         value,
     )
-}
-
-/// One poll at once, a wait of a minute, and a second poll that is outgoing at the end.
-fn poll(world: &World, credentials: &Credentials, transaction: &mut Transaction, first: PkiBody, id: i64) {
-    let step = world.answer(transaction, credentials, first).unwrap();
-    assert_eq!(step, Step::Send);
-    *transaction = restart(transaction);
-    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
-    let step = world.answer(transaction, credentials, poll_rep(id, 60)).unwrap();
-    let until = now() + SignedDuration::from_secs(60);
-    assert_eq!(step, Step::Wait { until });
-    *transaction = restart(transaction);
-    assert_eq!(
-        (transaction.outgoing(), transaction.wait_until()),
-        (None, Some(until))
-    );
-    let early = world.context_at(credentials, until - SignedDuration::from_secs(1));
-    assert_eq!(transaction.prepare(&early).unwrap(), Some(until));
-    assert_eq!(
-        transaction
-            .prepare(&world.context_at(credentials, until))
-            .unwrap(),
-        None
-    );
-    *transaction = restart(transaction);
-    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
 }
 
 #[test]

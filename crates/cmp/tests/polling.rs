@@ -56,32 +56,6 @@ fn polling_works_for_answers_and_confirmations_across_restarts() {
     }
 }
 
-/// One poll at once, a wait of a minute, and a second poll that is outgoing at the end.
-fn poll(world: &World, credentials: &Credentials, transaction: &mut Transaction, first: PkiBody, id: i64) {
-    let step = world.answer(transaction, credentials, first).unwrap();
-    assert_eq!(step, Step::Send);
-    *transaction = restart(transaction);
-    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
-    let step = world.answer(transaction, credentials, poll_rep(id, 60)).unwrap();
-    let until = now() + SignedDuration::from_secs(60);
-    assert_eq!(step, Step::Wait { until });
-    *transaction = restart(transaction);
-    assert_eq!(
-        (transaction.outgoing(), transaction.wait_until()),
-        (None, Some(until))
-    );
-    let early = world.context_at(credentials, until - SignedDuration::from_secs(1));
-    assert_eq!(transaction.prepare(&early).unwrap(), Some(until));
-    assert_eq!(
-        transaction
-            .prepare(&world.context_at(credentials, until))
-            .unwrap(),
-        None
-    );
-    *transaction = restart(transaction);
-    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
-}
-
 /// A delayed answer may answer the poll, or the message that was polled for (RFC 9483, 4.4).
 #[test]
 fn delayed_answer_may_carry_the_nonce_of_the_first_request_and_an_old_time() {

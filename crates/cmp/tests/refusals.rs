@@ -7,6 +7,8 @@
     reason = "test code"
 )]
 
+#[path = "support/refused.rs"]
+mod refused;
 mod support;
 
 use cmp::asn1::der::Encode;
@@ -18,45 +20,8 @@ use cmp::{
     Stage, Step, Transaction,
 };
 use jiff::SignedDuration;
+use refused::*;
 use support::*;
-
-const KIND: EnrolmentKind = EnrolmentKind::Initialization;
-
-fn begin(world: &World, credentials: &Credentials) -> Transaction {
-    Transaction::begin(&world.request(KIND), &world.context(credentials)).unwrap()
-}
-
-/// Sends the right answer, spoiled by `change`.
-fn refuse(world: &World, credentials: &Credentials, change: impl FnOnce(&mut Reply)) -> CmpError {
-    let mut transaction = begin(world, credentials);
-    let before = serde_json::to_string(&transaction).unwrap();
-    let reply = world
-        .reply(transaction.outgoing().unwrap(), credentials, world.granted(&KIND))
-        .with(change);
-    let error = transaction
-        .receive(&reply.der(), &world.context(credentials))
-        .unwrap_err();
-    assert_eq!(
-        serde_json::to_string(&transaction).unwrap(),
-        before,
-        "the answer changed the transaction: {error}"
-    );
-    assert_eq!((error.step, error.reached), (Stage::Requesting, Reached::Maybe));
-    // The right answer is still taken.
-    issued(
-        world
-            .answer(&mut transaction, credentials, world.granted(&KIND))
-            .unwrap(),
-    );
-    error
-}
-
-fn untrusted(error: CmpError) -> ErrorKind {
-    assert_eq!(error.class, Class::Untrusted, "{error}");
-    error.kind
-}
-
-type Change = fn(&mut Reply);
 
 #[test]
 fn header_fields_of_another_transaction_are_refused() {

@@ -7,51 +7,17 @@
     reason = "test code"
 )]
 
+#[path = "support/refused.rs"]
+mod refused;
 mod support;
 
 use cmp::asn1::der::Encode;
 use cmp::asn1::{AlgorithmIdentifier, GeneralName, PkiBody};
 use cmp::engine::{KeyIdCheck, KeyUsageCheck, SenderCheck};
-use cmp::{Class, CmpError, Credentials, EnrolmentKind, ErrorKind, Reached, Stage, Transaction};
+use cmp::{Class, Credentials, ErrorKind};
+use refused::*;
 use support::*;
 
-type Change = fn(&mut Reply);
-
-const KIND: EnrolmentKind = EnrolmentKind::Initialization;
-
-fn begin(world: &World, credentials: &Credentials) -> Transaction {
-    Transaction::begin(&world.request(KIND), &world.context(credentials)).unwrap()
-}
-
-/// Sends the right answer, spoiled by `change`.
-fn refuse(world: &World, credentials: &Credentials, change: impl FnOnce(&mut Reply)) -> CmpError {
-    let mut transaction = begin(world, credentials);
-    let before = serde_json::to_string(&transaction).unwrap();
-    let reply = world
-        .reply(transaction.outgoing().unwrap(), credentials, world.granted(&KIND))
-        .with(change);
-    let error = transaction
-        .receive(&reply.der(), &world.context(credentials))
-        .unwrap_err();
-    assert_eq!(
-        serde_json::to_string(&transaction).unwrap(),
-        before,
-        "the answer changed the transaction: {error}"
-    );
-    assert_eq!((error.step, error.reached), (Stage::Requesting, Reached::Maybe));
-    // The right answer is still taken.
-    issued(
-        world
-            .answer(&mut transaction, credentials, world.granted(&KIND))
-            .unwrap(),
-    );
-    error
-}
-
-fn untrusted(error: CmpError) -> ErrorKind {
-    assert_eq!(error.class, Class::Untrusted, "{error}");
-    error.kind
-}
 /// A signer under its own root, with the right names.
 fn stranger() -> (Ca, Credentials) {
     let root = Ca::root("CN=Root,O=Lab");

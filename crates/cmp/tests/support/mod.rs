@@ -19,7 +19,7 @@ use cmp::asn1::{
 use cmp::engine::{Enrolment, EnrolmentKind, Limits};
 use cmp::protection::{protect, unprotected};
 use cmp::{CmpError, Context, Credentials, MacAlgorithm, Message, Peer, Request, Step, Transaction, Trust};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pki::{
     Anchors, Certificate, CertificateTemplate, KeyAlgorithm, KeyUsages, Name, PrivateKey, PublicKey, San,
     Secret, SignatureAlgorithm,
@@ -493,4 +493,36 @@ pub fn signatures_of(algorithm: KeyAlgorithm) -> Vec<SignatureAlgorithm> {
         .into_iter()
         .filter(|signature| own.sign(*signature, b"x").is_ok())
         .collect()
+}
+
+/// One poll at once, a wait of a minute, and a second poll that is outgoing at the end.
+pub fn poll(
+    world: &World,
+    credentials: &Credentials,
+    transaction: &mut Transaction,
+    first: PkiBody,
+    id: i64,
+) {
+    let step = world.answer(transaction, credentials, first).unwrap();
+    assert_eq!(step, Step::Send);
+    *transaction = restart(transaction);
+    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
+    let step = world.answer(transaction, credentials, poll_rep(id, 60)).unwrap();
+    let until = now() + SignedDuration::from_secs(60);
+    assert_eq!(step, Step::Wait { until });
+    *transaction = restart(transaction);
+    assert_eq!(
+        (transaction.outgoing(), transaction.wait_until()),
+        (None, Some(until))
+    );
+    let early = world.context_at(credentials, until - SignedDuration::from_secs(1));
+    assert_eq!(transaction.prepare(&early).unwrap(), Some(until));
+    assert_eq!(
+        transaction
+            .prepare(&world.context_at(credentials, until))
+            .unwrap(),
+        None
+    );
+    *transaction = restart(transaction);
+    assert!(matches!(sent(transaction), PkiBody::PollReq(polls) if polls[0].cert_req_id == id));
 }
