@@ -150,6 +150,8 @@ async fn lose(bed: &Bed, namespace: &str) {
     })
     .await;
     let crds = ["delete", "crd", "issuers.occm.dev", "certificates.occm.dev"];
+    // A Certificate that a failed test left with its finalizer would hold them for ever.
+    let crds = [&crds[..], &["--timeout=60s"]].concat();
     bed.cluster.kubectl(&crds).unwrap();
     bed.cluster.install(occm::crd::crds()).await;
     bed.cluster.namespace(namespace).await;
