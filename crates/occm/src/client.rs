@@ -145,6 +145,8 @@ pub struct Item {
     pub value: Value,
     /// Why it cannot be used, where it cannot.
     pub broken: Option<Arc<Broken>>,
+    /// Field manager that applies its `issuerRef` server-side, where one does.
+    pub applier: Option<String>,
 }
 
 impl Item {

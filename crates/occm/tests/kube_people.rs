@@ -304,8 +304,18 @@ async fn certificates_move_to_another_issuer_in_bulk() {
     );
     people.kubectl(&["apply", "-f", new.to_str().unwrap()]);
     people.told("issuers.occm.dev/new-ca", "Ready", "IdentityReady");
+    let two = people.file("two.yaml", &text.replace("web", "two"));
+    let file = two.to_str().unwrap();
+    let by = "--field-manager=flux-controller";
+    people.kubectl(&["apply", "--server-side", "--force-conflicts", by, "-f", file]);
     let said = people.occm(&["migrate", "--from", "lab-ca", "--to", "new-ca", "--dry-run"]);
     assert!(said.contains("3 would change, 0 unchanged, 0 failed"), "{said}");
+    for hint in [
+        "it was written by kubectl apply: change issuerRef in its source",
+        "flux-controller applies issuerRef server-side",
+    ] {
+        assert!(said.contains(hint), "{hint}: {said}");
+    }
     assert!(
         said.contains("a new key and certificate are enrolled at once; revision 1 stays in use until then"),
         "{said}"

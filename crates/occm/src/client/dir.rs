@@ -365,6 +365,7 @@ fn item(kind: Kind, shown: Shown) -> Item {
         version: shown.version,
         value: shown.value,
         broken: shown.broken,
+        applier: None,
     }
 }
 

@@ -590,9 +590,9 @@ fn item(kind: Kind, mut value: Value) -> Item {
             .or_insert_with(|| crate::model::object::API_VERSION.into());
         fields.entry("kind").or_insert_with(|| kind.as_str().into());
     }
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
+    let metadata = value.get_mut("metadata").and_then(Value::as_object_mut);
+    let managed = metadata.and_then(|metadata| metadata.remove("managedFields"));
+    let applier = managed.as_ref().and_then(applier_of_issuer);
     let text = |pointer: &str| {
         value
             .pointer(pointer)
@@ -606,7 +606,19 @@ fn item(kind: Kind, mut value: Value) -> Item {
         version: text("/metadata/resourceVersion"),
         value,
         broken: None,
+        applier,
     }
+}
+
+/// The field manager that applies `spec.issuerRef` server-side, of the managed fields of an object.
+fn applier_of_issuer(managed: &Value) -> Option<String> {
+    let entries = managed.as_array()?;
+    let applies = |entry: &&Value| {
+        let operation = entry.get("operation").and_then(Value::as_str);
+        operation == Some("Apply") && entry.pointer("/fieldsV1/f:spec/f:issuerRef").is_some()
+    };
+    let manager = entries.iter().find(applies)?.get("manager")?;
+    manager.as_str().map(str::to_owned)
 }
 
 #[derive(Deserialize)]

@@ -237,6 +237,11 @@ const SOURCES: [(&str, &str); 5] = [
 
 /// Who would move it back, as far as it can be told.
 fn source(item: &Item) -> String {
+    if let Some(applier) = &item.applier {
+        return format!(
+            "; {applier} applies issuerRef server-side: change it in its source too, else its next apply is a conflict"
+        );
+    }
     let metadata = item.value.pointer("/metadata").unwrap_or(&Value::Null);
     let found = SOURCES.iter().find(|(mark, _)| metadata.pointer(mark).is_some());
     found.map_or_else(String::new, |(_, who)| {
@@ -307,6 +312,7 @@ mod tests {
             version: "7".to_owned(),
             value,
             broken: None,
+            applier: None,
         }
     }
 
@@ -406,23 +412,27 @@ mod tests {
 
     #[test]
     fn who_would_move_it_back_is_told() {
-        let effect = |annotations: Value| {
+        let effect = |annotations: Value, applier: Option<&str>| {
             let mut one = certificate("occm", "a", "old");
             one.value["metadata"]["annotations"] = annotations;
+            one.applier = applier.map(str::to_owned);
             match planned(&[one], &Selection::default(), Some(&[])).remove(0).step {
                 Step::Change { effect, .. } => effect,
                 other => panic!("{other:?}"),
             }
         };
         let last = "kubectl.kubernetes.io/last-applied-configuration";
-        let told = effect(json!({last: "{}"}));
+        let told = effect(json!({last: "{}"}), None);
         assert!(
             told.contains("written by kubectl apply: change issuerRef"),
             "{told}"
         );
-        let told = effect(json!({last: "{}", "argocd.argoproj.io/tracking-id": "web"}));
+        let told = effect(json!({last: "{}", "argocd.argoproj.io/tracking-id": "web"}), None);
         assert!(told.contains("written by Argo CD"), "{told}");
-        assert!(!effect(json!({})).contains("written by"));
+        let told = effect(json!({last: "{}"}), Some("flux"));
+        assert!(told.contains("; flux applies issuerRef server-side"), "{told}");
+        let told = effect(json!({}), None);
+        assert!(!told.contains("source"), "{told}");
     }
 
     #[test]

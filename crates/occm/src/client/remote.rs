@@ -284,6 +284,7 @@ fn item(kind: Kind, key: &ObjectKey, value: Value) -> Item {
         version: version.unwrap_or_default().to_owned(),
         value,
         broken: None,
+        applier: None,
     }
 }
 

@@ -91,6 +91,8 @@ async fn what_to_do_with_existing_secrets_can_be_changed_while_the_manager_runs(
     for name in ["web", "twin"] {
         bed.apply(&wish(name, "Refuse")).await;
         bed.told(name, "Ready", "ForeignSecret").await;
+        bed.event(name, "ForeignSecret", &format!("existing/{name}-tls"))
+            .await;
     }
     let twin = wish("twin", "Adopt").replace("twin.example", "donor.example");
     bed.apply(&twin).await;
@@ -99,6 +101,7 @@ async fn what_to_do_with_existing_secrets_can_be_changed_while_the_manager_runs(
     assert!(same_content(&bed.secret("twin-tls").await, &donor));
     bed.apply(&wish("web", "Adopt")).await;
     bed.told("web", "Ready", "AdoptRefused").await;
+    bed.event("web", "AdoptRefused", "existing/web-tls").await;
     assert!(untouched().await);
     bed.apply(&wish("web", "Refuse")).await;
     bed.told("web", "Ready", "ForeignSecret").await;
@@ -106,6 +109,7 @@ async fn what_to_do_with_existing_secrets_can_be_changed_while_the_manager_runs(
     assert_eq!((bed.issued("web"), bed.issued("twin")), (0, 0));
     bed.apply(&wish("web", "Replace")).await;
     bed.ready("web").await;
+    bed.event("web", "Issued", "revision 1").await;
     let ours = bed.secret("web-tls").await;
     assert_eq!(fault(&ours), None);
     // What is ours by now stays ours.
