@@ -21,7 +21,7 @@ mod support;
 mod way;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -141,18 +141,33 @@ async fn dump(bed: &Bed, namespace: &str) -> Vec<Value> {
     objects
 }
 
-/// Namespace and definitions are deleted and made again; nothing is in them.
+/// No Certificate of any namespace, also of earlier tests, waits for a manager before it goes.
+async fn free_all(bed: &Bed) {
+    let everywhere: Api<DynamicObject> = Api::all_with(bed.client.clone(), &life::resource("Certificate"));
+    for held in everywhere.list(&ListParams::default()).await.unwrap() {
+        if held.metadata.finalizers.unwrap_or_default().is_empty() {
+            continue;
+        }
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        bed.api(&held.metadata.namespace.unwrap(), "Certificate")
+            .patch(&held.metadata.name.unwrap(), &PatchParams::default(), &free)
+            .await
+            .unwrap();
+    }
+}
+
+/// Namespace and definitions are deleted and made again; nothing is in them. A running manager must have no finalizer to act on.
 async fn lose(bed: &Bed, namespace: &str) {
+    free_all(bed).await;
     bed.cluster.delete_namespace(namespace).await;
     let spaces: Api<Namespace> = Api::all(bed.client.clone());
     until("the namespace is gone", async || {
         spaces.get_opt(namespace).await.unwrap().is_none()
     })
     .await;
-    let crds = ["delete", "crd", "issuers.occm.dev", "certificates.occm.dev"];
-    // A Certificate that a failed test left with its finalizer would hold them for ever.
-    let crds = [&crds[..], &["--timeout=60s"]].concat();
-    bed.cluster.kubectl(&crds).unwrap();
+    let crds = ["issuers.occm.dev", "certificates.occm.dev"];
+    let delete = [&["delete", "crd", "--timeout=60s"][..], &crds].concat();
+    bed.cluster.kubectl(&delete).unwrap();
     bed.cluster.install(occm::crd::crds()).await;
     bed.cluster.namespace(namespace).await;
     bed.grant(namespace).await;
@@ -189,13 +204,6 @@ async fn a_namespace_and_definitions_that_are_restored_cost_no_certificate() {
     for (objects, expected) in [(&now, &second), (&older, &first)] {
         // Nobody revokes what is only lost: the manager is away when the Certificate goes.
         bed.kill();
-        let free = json!({"metadata": {"finalizers": null}});
-        let certificates = bed.api("restores", "Certificate");
-        let patch = kube::api::Patch::Merge(free);
-        certificates
-            .patch("web", &Default::default(), &patch)
-            .await
-            .unwrap();
         lose(&bed, "restores").await;
         let token = bed.token(3600).await;
         bed.write_token(&token);

@@ -256,30 +256,7 @@ impl Bed {
 
     /// Objects of a kind.
     pub(crate) fn api(&self, namespace: &str, kind: &str) -> Api<DynamicObject> {
-        let (group, version, plural) = match kind {
-            "Issuer" => ("occm.dev", "v1alpha1", "issuers"),
-            "Certificate" => ("occm.dev", "v1alpha1", "certificates"),
-            "Secret" => ("", "v1", "secrets"),
-            "ConfigMap" => ("", "v1", "configmaps"),
-            "ServiceAccount" => ("", "v1", "serviceaccounts"),
-            "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
-            "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
-            "Event" => ("events.k8s.io", "v1", "events"),
-            "Lease" => ("coordination.k8s.io", "v1", "leases"),
-            other => panic!("unknown kind {other}"),
-        };
-        let api_version = match group {
-            "" => version.to_owned(),
-            group => format!("{group}/{version}"),
-        };
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version,
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+        Api::namespaced_with(self.client.clone(), namespace, &resource(kind))
     }
 
     /// Secrets of occm's own namespace.
@@ -471,6 +448,33 @@ impl Drop for Bed {
                 lines[from..].join("\n")
             );
         }
+    }
+}
+
+/// Where the API server keeps a kind.
+pub(crate) fn resource(kind: &str) -> ApiResource {
+    let (group, version, plural) = match kind {
+        "Issuer" => ("occm.dev", "v1alpha1", "issuers"),
+        "Certificate" => ("occm.dev", "v1alpha1", "certificates"),
+        "Secret" => ("", "v1", "secrets"),
+        "ConfigMap" => ("", "v1", "configmaps"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
+        "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
+        "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
+        "Event" => ("events.k8s.io", "v1", "events"),
+        "Lease" => ("coordination.k8s.io", "v1", "leases"),
+        other => panic!("unknown kind {other}"),
+    };
+    let api_version = match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
     }
 }
 
