@@ -1,5 +1,6 @@
 /** One call of the REST API: JSON, ETag, CSRF token, problem documents. */
 
+import { isAttended } from './presence';
 import type { Problem } from './types';
 
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -8,9 +9,18 @@ export type Request = {
   path: string;
   query?: Query;
   body?: unknown;
-  /** Version that the write expects, as in `metadata.resourceVersion`. */
+  /** Version that the write expects, as in `metadata.resourceVersion`; `*` for any. */
   version?: string | undefined;
+  /** Nothing may stand there yet. */
+  fresh?: boolean;
 };
+
+/** What the write expects, as a header. */
+export function condition(request: Request): [name: string, value: string] | undefined {
+  if (request.fresh) return ['If-None-Match', '*'];
+  if (request.version === undefined) return undefined;
+  return ['If-Match', request.version === '*' ? '*' : `"${request.version}"`];
+}
 
 /** An answer that is not a success. */
 export class ApiError extends Error {
@@ -53,7 +63,9 @@ export async function call<Answer>(request: Request, signal?: AbortSignal): Prom
   if (request.body !== undefined) {
     headers['content-type'] = request.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
   }
-  if (request.version !== undefined) headers['if-match'] = `"${request.version}"`;
+  const expected = condition(request);
+  if (expected) headers[expected[0]] = expected[1];
+  if (request.method === 'GET' && !isAttended()) headers['x-occm-background'] = '1';
   if (request.method !== 'GET' && csrfToken) headers['x-csrf-token'] = csrfToken;
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;

@@ -34,6 +34,7 @@ export type SecretItem = Schema<'Watched'>;
 export type KnownCa = Schema<'CaCertificate'>;
 export type CalendarDay = Schema<'Day'>;
 export type TestResult = Schema<'Test'>;
+export type InputWritten = Schema<'InputWritten'>;
 export type LogLevel = Schema<'LogLevel'>;
 export type Limits = Schema<'LimitsAnswer'>;
 export type Health = Schema<'Health'>;

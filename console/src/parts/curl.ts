@@ -1,12 +1,13 @@
 /** Requests for a shell. */
 
-import { address, type Request } from '../api/client';
+import { address, condition, type Request } from '../api/client';
 
 /** The request as a curl command that a shell takes as it is. */
 export function toCurl(request: Request, origin: string): string {
   const lines = [`curl -sS -X ${request.method} ${quoted(origin + address(request))}`];
   lines.push(`-H "Authorization: Bearer $OCCM_TOKEN"`);
-  if (request.version !== undefined) lines.push(`-H ${quoted(`If-Match: "${request.version}"`)}`);
+  const expected = condition(request);
+  if (expected) lines.push(`-H ${quoted(expected.join(': '))}`);
   if (request.body !== undefined) {
     const type = request.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
     lines.push(`-H ${quoted(`Content-Type: ${type}`)}`);

@@ -2,7 +2,7 @@
 
 import { useCallback, useMemo } from 'react';
 import { useActivity } from '../api/queries';
-import type { ActivityItem } from '../api/types';
+import type { ActivityItem, Activity as Told } from '../api/types';
 import { download } from '../parts/code';
 import { ClearFilters, FilterBar, FilterSearch, FilterSelect, useFilters } from '../parts/filters';
 import { PersonLabel, SeverityLabel } from '../parts/labels';
@@ -61,7 +61,7 @@ export function Activity() {
     <Screen
       title="Activity"
       filled
-      about={query.data && <Reach to={query.data.reachesBackTo} note={query.data.note} />}
+      about={query.data && <Reach of={query.data} />}
       actions={
         <>
           <AsCodeButton title="Activity" yaml={[{ see: 'Events of issuers.occm.dev and certificates.occm.dev' }]} requests={[{ method: 'GET', path: '/activity', query: request }]} />
@@ -89,15 +89,15 @@ export function Activity() {
   );
 }
 
-function Reach({ to, note }: { to: string | undefined; note: string | undefined }) {
+function Reach({ of }: { of: Told }) {
   return (
     <>
-      {to && (
+      {of.eventsReachBackTo && (
         <>
-          Reaches back to <When time={to} />.{' '}
+          Events reach back to <When time={of.eventsReachBackTo} />,{' '}
         </>
       )}
-      {note}
+      what people did to <When time={of.auditReachesBackTo} />. {of.note}
     </>
   );
 }

@@ -3,8 +3,9 @@
 import { Alert, FormGroup, FormHelperText, HelperText, HelperTextItem, Radio, TextArea, TextInput } from '@patternfly/react-core';
 import { useMemo, useRef, useState } from 'react';
 import { useParams } from 'react-router';
-import { call } from '../api/client';
+import { ApiError, call, type Request } from '../api/client';
 import { useIssuer } from '../api/queries';
+import type { InputWritten } from '../api/types';
 import { Editor, type Step } from '../parts/editor';
 import { LinesField, SelectField, TextField, useForm, type Option } from '../parts/form';
 import { getAt, type Tree } from '../parts/tree';
@@ -22,12 +23,29 @@ export function EditIssuer() {
 type Input = { kind: 'Secret' | 'ConfigMap'; namespace: string; name: string; key: string; text: string };
 type Inputs = { current: Map<string, Input> };
 
-async function write(inputs: Inputs) {
-  for (const { kind, namespace, name, key, text } of inputs.current.values()) {
-    if (text) await call({ method: 'POST', path: '/inputs', body: { kind, namespace, name, data: { [key]: base64(text) } } });
+/** A new Issuer takes no Secret of somebody else by its name; the inputs of one that is there are changed, or made. */
+async function write(inputs: Inputs, written: Map<string, string>, isNew: boolean) {
+  for (const [field, { kind, namespace, name, key, text }] of inputs.current) {
+    if (text) {
+      const place = `${kind}/${namespace}/${name}`;
+      const request: Request = { method: 'POST', path: '/inputs', body: { kind, namespace, name, data: { [key]: base64(text) } } };
+      const version = written.get(place) ?? (isNew ? undefined : '*');
+      const done = await put(request, version, !isNew);
+      written.set(place, done.resourceVersion);
+    }
+    // What is written is not kept here either.
+    inputs.current.delete(field);
   }
-  // What is written is not kept here either.
-  inputs.current.clear();
+}
+
+async function put(request: Request, version: string | undefined, orNew: boolean): Promise<InputWritten> {
+  if (version === undefined) return call({ ...request, fresh: true });
+  try {
+    return await call({ ...request, version });
+  } catch (error) {
+    if (!(orNew && version === '*' && error instanceof ApiError && error.status === 412)) throw error;
+    return call({ ...request, fresh: true });
+  }
 }
 
 function base64(text: string): string {
@@ -38,6 +56,8 @@ function New() {
   const me = useMe();
   const namespaces = namespacesFor(me, 'Edit');
   const inputs = useRef(new Map<string, Input>());
+  // Versions of what was written already, by kind and name: for another try.
+  const written = useRef(new Map<string, string>());
   const start = useMemo(
     () => ({
       apiVersion: 'occm.dev/v1alpha1',
@@ -56,15 +76,17 @@ function New() {
         <NoPermission what="this: making Issuers" />
       </Screen>
     );
-  return <Editor kind="issuers" word="Issuer" start={start} steps={steps(true, inputs)} before={() => write(inputs)} />;
+  return <Editor kind="issuers" word="Issuer" start={start} steps={steps(true, inputs)} before={() => write(inputs, written.current, true)} />;
 }
 
 function Existing({ namespace, name }: { namespace: string; name: string }) {
   const query = useIssuer(namespace, name);
   const inputs = useRef(new Map<string, Input>());
+  // Versions of what was written already, by kind and name: for another try.
+  const written = useRef(new Map<string, string>());
   return (
     <Answered query={query} what="this Issuer">
-      {(issuer) => <Editor key={name} kind="issuers" word="Issuer" start={wish(issuer) as Tree} version={issuer.metadata.resourceVersion} steps={steps(false, inputs)} before={() => write(inputs)} />}
+      {(issuer) => <Editor key={name} kind="issuers" word="Issuer" start={wish(issuer) as Tree} version={issuer.metadata.resourceVersion} steps={steps(false, inputs)} before={() => write(inputs, written.current, false)} />}
     </Answered>
   );
 }

@@ -42,7 +42,7 @@ function LogPanel() {
   const [level, setLevel] = useState<string | undefined>();
   const [minutes, setMinutes] = useState('15');
   const wanted = level ?? query.data?.level ?? 'info';
-  const request: Request = { method: 'PUT', path: '/log-level', body: { level: wanted, ...(minutes ? { minutes: Number(minutes) } : {}) } };
+  const request: Request = { method: 'PUT', path: '/log-level', version: '*', body: { level: wanted, ...(minutes ? { minutes: Number(minutes) } : {}) } };
   const change = useMutation({
     mutationFn: () => call<LogLevel | undefined>(request),
     onSuccess: () => {

@@ -53,6 +53,7 @@ use crate::api::audit::Audit;
 use crate::api::guard::Rates;
 use crate::api::oidc::Oidc;
 use crate::api::seal::Seal;
+use crate::api::session::Ended;
 use crate::api::view::View;
 use crate::client::{Objects, Scope};
 use crate::clock::Clock;
@@ -74,6 +75,8 @@ pub(crate) struct Api {
     pub(crate) oidc: Option<Oidc>,
     pub(crate) rates: Rates,
     pub(crate) audit: Audit,
+    /// Sessions that were logged out.
+    pub(crate) ended: Ended,
     pub(crate) door: Door,
     /// With occm's own rights: read for public facts only.
     pub(crate) store: Arc<dyn Store>,
@@ -103,7 +106,8 @@ impl Api {
         Arc::new(Self {
             view,
             rates: Rates::new(setup.limits.streams),
-            audit: Audit::new(),
+            audit: Audit::new(setup.about.since),
+            ended: Ended::default(),
             about: setup.about,
             limits: setup.limits,
             authority: setup.authority,

@@ -113,6 +113,34 @@ pub enum Run {
     Dry,
 }
 
+/// What must stand where something is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever stands there, or nothing.
+    #[default]
+    Whatever,
+    /// Nothing; else [`ClientError::Exists`].
+    Nothing,
+    /// Something, in any version; else [`ClientError::NotFound`].
+    Something,
+    /// Something in this version; else [`ClientError::Conflict`].
+    Version(String),
+}
+
+impl Expected {
+    /// Whether that stands there.
+    pub fn holds(&self, what: &str, version: Option<&str>) -> ClientResult<()> {
+        match (self, version) {
+            (Self::Nothing, Some(_)) => Err(ClientError::Exists(what.to_owned())),
+            (Self::Something | Self::Version(_), None) => Err(ClientError::NotFound(what.to_owned())),
+            (Self::Version(expected), Some(version)) if expected != version => {
+                Err(ClientError::Conflict(what.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -347,14 +375,15 @@ pub trait Objects: Send + Sync {
     /// One Secret, whatever it holds.
     fn secret<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, ClientResult<SecretSeen>>;
 
-    /// Writes values of a Secret or ConfigMap that Issuers read: makes it or changes these keys. Values are never given back.
-    /// A Secret that occm writes itself is refused.
+    /// Writes values of a Secret or ConfigMap that Issuers read: makes it or changes these keys. Values are never given back,
+    /// only the version, which on a directory holds while the process runs. A Secret that occm writes itself is refused.
     fn write_input<'a>(
         &'a self,
         input: &'a InputRef,
         values: &'a InputValues,
+        expected: &'a Expected,
         run: Run,
-    ) -> BoxFuture<'a, ClientResult<()>>;
+    ) -> BoxFuture<'a, ClientResult<String>>;
 
     /// Tells all objects of both kinds, and then each change.
     fn watch(&self, scope: &Scope) -> BoxStream<'static, Told>;

@@ -24,7 +24,7 @@ struct Level {
     handle: reload::Handle<EnvFilter, Registry>,
     /// What the process was started with.
     first: String,
-    now: Mutex<(String, Option<Timestamp>)>,
+    now: Mutex<Now>,
 }
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
@@ -51,21 +51,40 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is logged now, and until when if that ends.
-pub fn level() -> (String, Option<Timestamp>) {
+/// A filter, and until when it holds if that ends.
+pub type Now = (String, Option<Timestamp>);
+
+/// Why the level was not changed.
+#[derive(Debug)]
+pub enum LevelError {
+    /// It is not what was expected.
+    Moved,
+    /// The filter cannot be used.
+    Wrong(String),
+}
+
+/// What is logged now.
+pub fn level() -> Now {
     match LEVEL.get() {
         Some(level) => level.now.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         None => ("off".to_owned(), None),
     }
 }
 
-/// Logs by `filter` until then, and after that as the process was started.
-pub fn change(filter: &str, until: Timestamp) -> Result<(), String> {
-    let level = LEVEL.get().ok_or("nothing is logged")?;
-    let parsed = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+/// Logs by this until then, and after that as the process was started, if what is logged now is as expected. Nothing changes
+/// in a dry run.
+pub fn change(wanted: Now, is_expected: impl FnOnce(&Now) -> bool, dry_run: bool) -> Result<(), LevelError> {
+    let wrong = |error: &dyn std::fmt::Display| LevelError::Wrong(error.to_string());
+    let level = LEVEL.get().ok_or_else(|| wrong(&"nothing is logged"))?;
+    let parsed = EnvFilter::try_new(&wanted.0).map_err(|error| wrong(&error))?;
     let mut now = level.now.lock().unwrap_or_else(PoisonError::into_inner);
-    level.handle.reload(parsed).map_err(|error| error.to_string())?;
-    *now = (filter.to_owned(), Some(until));
+    if !is_expected(&now) {
+        return Err(LevelError::Moved);
+    }
+    if !dry_run {
+        level.handle.reload(parsed).map_err(|error| wrong(&error))?;
+        *now = wanted;
+    }
     Ok(())
 }
 

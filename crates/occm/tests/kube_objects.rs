@@ -16,7 +16,7 @@ mod cluster;
 mod suite;
 
 use occm::client::kube::{KubeCallers, KubeObjects};
-use occm::client::{ClientError, Objects, Run, Scope};
+use occm::client::{ClientError, Expected, Objects, Run, Scope};
 use occm::model::object::{Kind, ObjectKey};
 use occm::model::plan::InputKind;
 
@@ -106,9 +106,11 @@ async fn the_api_server_decides_who_may_do_what() {
             .write_input(
                 &input(InputKind::Secret, "mine", "mac"),
                 &values(&[("a", b"b")]),
+                &Expected::Whatever,
                 Run::Real,
             )
-            .await,
+            .await
+            .map(drop),
     ] {
         assert!(matches!(refused, Err(ClientError::Forbidden(..))), "{refused:?}");
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use occm::client::dir::DirObjects;
-use occm::client::{ClientError, Objects, Run, Scope};
+use occm::client::{ClientError, Expected, Objects, Run, Scope};
 use occm::model::object::{Kind, ObjectKey};
 use occm::model::plan::InputKind;
 use occm::store::Seen;
@@ -179,7 +179,12 @@ async fn a_file_behind_a_symlink_and_a_secret_of_ours_are_left_alone() {
     occm::store::Store::create_secret(&store, &write).await.unwrap();
     let ours = input(InputKind::Secret, "default", "ours");
     let refused = objects
-        .write_input(&ours, &values(&[("k", b"planted")]), Run::Real)
+        .write_input(
+            &ours,
+            &values(&[("k", b"planted")]),
+            &Expected::Whatever,
+            Run::Real,
+        )
         .await
         .unwrap_err();
     assert!(matches!(refused, ClientError::Forbidden(..)), "{refused}");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
 use crate::api::access::{Resource, Verb};
+use crate::api::audit::Kept;
 use crate::api::caller::Caller;
 use crate::api::dto::Time;
 use crate::api::list::wanted_namespaces;
@@ -129,10 +130,15 @@ pub(crate) struct ActivityQuery {
 pub(crate) struct Activity {
     /// Events and audit lines.
     pub(crate) items: Vec<ActivityRow>,
-    /// How far back both reach, where that can be told.
+    /// How far back the Events reach, where that can be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
-    reaches_back_to: Option<Timestamp>,
+    events_reach_back_to: Option<Timestamp>,
+    /// From when on all audit lines of this replica are kept.
+    #[schemars(with = "Time")]
+    audit_reaches_back_to: Timestamp,
+    /// The replica whose audit lines these are.
+    replica: String,
     /// What is here and what is not, in a sentence.
     note: String,
 }
@@ -183,6 +189,30 @@ impl ActivityRow {
             reason: event.reason,
             message: event.message,
             result: None,
+        }
+    }
+}
+
+impl From<&Kept> for ActivityRow {
+    fn from(kept: &Kept) -> Self {
+        let line = &kept.line;
+        let object = line.object.as_ref().map(|(kind, key)| ObjectName::of(*kind, key));
+        let ok = line.result == "Ok";
+        let to = object
+            .as_ref()
+            .map(|object| format!(" {} {}/{}", object.kind, object.namespace, object.name))
+            .unwrap_or_default();
+        Self {
+            time: kept.time,
+            kind: ActivityKind::Audit,
+            who: Some(line.who.clone()),
+            from: Some(kept.from.clone()),
+            what: line.what.clone(),
+            severity: if ok { "Normal" } else { "Warning" }.to_owned(),
+            reason: line.result.clone(),
+            message: format!("{}: {}{to}: {}", line.who, line.what, line.result),
+            result: Some(line.result.clone()),
+            object,
         }
     }
 }
@@ -263,7 +293,7 @@ pub(crate) async fn gather(
 ) -> Answer<Activity> {
     let objects = api.objects(caller)?;
     let mut rows = Vec::new();
-    let mut reaches_back_to = None;
+    let mut events_reach_back_to = None;
     for namespace in namespaces {
         let found = match objects.happened(&Scope::Namespace(namespace.clone())).await {
             Ok(found) => found,
@@ -272,7 +302,7 @@ pub(crate) async fn gather(
             Err(error) => return Err(error.into()),
         };
         rows.extend(found.items.into_iter().map(ActivityRow::of));
-        reaches_back_to = match (reaches_back_to, found.reaches_back_to) {
+        events_reach_back_to = match (events_reach_back_to, found.reaches_back_to) {
             (Some(one), Some(other)) => Some(std::cmp::max::<Timestamp>(one, other)),
             (one, other) => one.or(other),
         };
@@ -280,14 +310,15 @@ pub(crate) async fn gather(
     let admin_of = api
         .namespaces_where(caller, Verb::Update, Resource::Issuers)
         .await?;
-    for kept in api.audit.lines() {
+    let (lines, audit_reaches_back_to) = api.audit.lines();
+    for kept in lines {
         let seen = match &kept.line.object {
             Some((_, key)) => namespaces.iter().any(|name| *name == key.namespace),
             // Logins and the like concern the process: for its administrators.
             None => admin_of.contains(&api.about.home),
         };
         if seen {
-            rows.push(audit_row(&kept));
+            rows.push(ActivityRow::from(kept.as_ref()));
         }
     }
     if let Some((kind, key)) = object {
@@ -301,39 +332,18 @@ pub(crate) async fn gather(
     rows.truncate(limit);
     Ok(Activity {
         items: rows,
-        reaches_back_to,
+        events_reach_back_to,
+        audit_reaches_back_to,
+        replica: api.about.holder.clone(),
         note: format!(
-            "Events as the store keeps them ({}); audit lines of replica {} since {:.0}, at most {}. The log has them all.",
+            "Events as the store keeps them ({}); audit lines of replica {} alone, at most {}. The log has them all.",
             if api.about.store == "Kubernetes" {
                 "an hour by default"
             } else {
                 "the last 1 to 2 MiB"
             },
             api.about.holder,
-            api.about.since,
             api.limits.activity,
         ),
     })
-}
-
-fn audit_row(kept: &crate::api::audit::Kept) -> ActivityRow {
-    let line = &kept.line;
-    let object = line.object.as_ref().map(|(kind, key)| ObjectName::of(*kind, key));
-    let ok = line.result == "Ok";
-    let to = object
-        .as_ref()
-        .map(|object| format!(" {} {}/{}", object.kind, object.namespace, object.name))
-        .unwrap_or_default();
-    ActivityRow {
-        time: kept.time,
-        kind: ActivityKind::Audit,
-        who: Some(line.who.clone()),
-        from: Some(kept.from.clone()),
-        what: line.what.clone(),
-        severity: if ok { "Normal" } else { "Warning" }.to_owned(),
-        reason: line.result.clone(),
-        message: format!("{}: {}{to}: {}", line.who, line.what, line.result),
-        result: Some(line.result.clone()),
-        object,
-    }
 }

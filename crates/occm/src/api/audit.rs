@@ -5,14 +5,26 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 use crate::api::Api;
 use crate::api::guard;
 use crate::model::object::{Kind, ObjectKey};
 
+/// Lines that a slow reader of the stream may be behind.
+const BEHIND: usize = 256;
+
 /// The lines of this process.
 pub(crate) struct Audit {
-    lines: Mutex<VecDeque<Arc<Kept>>>,
+    lines: Mutex<Lines>,
+    written: broadcast::Sender<Arc<Kept>>,
+}
+
+struct Lines {
+    /// Oldest first.
+    kept: VecDeque<Arc<Kept>>,
+    /// From when on all are kept.
+    since: Timestamp,
 }
 
 /// What was done.
@@ -51,9 +63,13 @@ fn shown(who: &str) -> String {
 }
 
 impl Audit {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(since: Timestamp) -> Self {
         Self {
-            lines: Mutex::new(VecDeque::new()),
+            lines: Mutex::new(Lines {
+                kept: VecDeque::new(),
+                since,
+            }),
+            written: broadcast::Sender::new(BEHIND),
         }
     }
 
@@ -79,21 +95,30 @@ impl Audit {
             request = guard::request_id(),
             "audit"
         );
-        let kept = Kept {
+        let kept = Arc::new(Kept {
             line: line.clone(),
             time: api.clock.now(),
             from,
-        };
+        });
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push_back(Arc::new(kept));
-        while lines.len() > api.limits.activity {
-            lines.pop_front();
+        lines.kept.push_back(Arc::clone(&kept));
+        while lines.kept.len() > api.limits.activity
+            && let Some(dropped) = lines.kept.pop_front()
+        {
+            lines.since = lines.kept.front().map_or(dropped.time, |oldest| oldest.time);
         }
+        drop(lines);
+        let _ = self.written.send(kept);
     }
 
-    /// The lines that are kept, oldest first.
-    pub(crate) fn lines(&self) -> Vec<Arc<Kept>> {
+    /// The lines that are kept, oldest first, and from when on there are all.
+    pub(crate) fn lines(&self) -> (Vec<Arc<Kept>>, Timestamp) {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().cloned().collect()
+        (lines.kept.iter().cloned().collect(), lines.since)
+    }
+
+    /// Lines as they are written from now on.
+    pub(crate) fn written(&self) -> broadcast::Receiver<Arc<Kept>> {
+        self.written.subscribe()
     }
 }

@@ -13,7 +13,7 @@ use crate::api::access::{Resource, Verb};
 use crate::api::caller::Caller;
 use crate::api::dto::{Name, Time};
 use crate::api::problem::{Answer, Code, Fault};
-use crate::api::routes::{Body, List, Params, Reply};
+use crate::api::routes::{Body, List, Params, Reply, WriteQuery};
 use crate::client::adopt::{self, AdoptResult, Candidate};
 use crate::client::migrate::{self, Destination, MoveResult, Selection};
 use crate::client::{ClientError, Item, Objects, Run, Scope};
@@ -75,9 +75,10 @@ pub(crate) enum MovedResult {
 pub(crate) async fn migrate(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Params(query): Params<WriteQuery>,
     Body(wanted): Body<Migration>,
 ) -> Answer<Reply<List<Moved>>> {
-    let run = if wanted.dry_run { Run::Dry } else { Run::Real };
+    let run = query.run_or(wanted.dry_run);
     let to = wanted.to.key();
     let result = move_all(&api, &caller, wanted, run).await;
     api.note(&caller, "migrate to", run, Some((Kind::Issuer, to)), &result);
@@ -360,9 +361,10 @@ pub(crate) enum AdoptedResult {
 pub(crate) async fn adopt(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Params(query): Params<WriteQuery>,
     Body(wanted): Body<Adoption>,
 ) -> Answer<Reply<List<Adopted>>> {
-    let run = if wanted.dry_run { Run::Dry } else { Run::Real };
+    let run = query.run_or(wanted.dry_run);
     let count = wanted.secrets.len();
     let result = adopt_all(&api, &caller, wanted, run).await;
     api.note(&caller, &format!("adopt {count} Secrets"), run, None, &result);

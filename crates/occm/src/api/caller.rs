@@ -14,12 +14,16 @@ use serde::{Deserialize, Serialize};
 use crate::api::Api;
 use crate::api::access::Authority;
 use crate::api::audit::Line;
-use crate::api::guard;
+use crate::api::guard::{self, writes};
 use crate::api::problem::{Answer, Code, Fault};
 use crate::api::session::{self, Session};
 
 /// Header that a browser's write carries.
 pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
+/// Header of what a page reads by itself, with nobody at the keyboard.
+const BACKGROUND_HEADER: &str = "x-occm-background";
+/// The stream of changes, which browsers open again by themselves.
+const STREAM: &str = "/api/v1/changes";
 /// Longest bearer token.
 const MAX_TOKEN: usize = 8 * 1024;
 
@@ -92,6 +96,7 @@ pub(crate) async fn identify(State(api): State<Arc<Api>>, mut request: Request, 
         other => Ok(other.map(Arc::new)),
     });
     let caller = found.as_ref().ok().cloned().flatten();
+    let uses = is_use(&request);
     request.extensions_mut().insert(Identified(found));
     let mut response = next.run(request).await;
     if let Some(asked) = asked
@@ -105,13 +110,20 @@ pub(crate) async fn identify(State(api): State<Arc<Api>>, mut request: Request, 
         api.audit.write(&api, &Line::session(&who, &asked, &word));
     }
     let session = caller.and_then(|caller| caller.session.clone());
-    if let Some(session) = session
+    if uses
+        && let Some(session) = session
         && !response.headers().contains_key(header::SET_COOKIE)
         && session.is_stale(now, api.limits.idle)
     {
         session::set(&api, &session.used(now), response.headers_mut());
     }
     response
+}
+
+/// Whether a request shows that somebody is there: what a page reads by itself does not.
+fn is_use(request: &Request) -> bool {
+    let by_itself = request.headers().contains_key(BACKGROUND_HEADER);
+    !by_itself && request.uri().path() != STREAM
 }
 
 async fn identity(api: &Api, headers: &HeaderMap, now: Timestamp) -> Answer<Option<Caller>> {
@@ -173,10 +185,6 @@ async fn by_token(api: &Api, token: &str) -> Answer<Caller> {
             })
         }
     }
-}
-
-fn writes(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// A browser sends cookies also for pages of others; those do not know the session's token.

@@ -1,4 +1,5 @@
-//! Live changes as server-sent events: rows as they become so and Events as they happen, for what the caller may see.
+//! Live changes as server-sent events: rows as they become so, Events and audit lines as they happen, for what the caller
+//! may see.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,7 +19,9 @@ use tokio::time::Instant;
 use crate::api::Api;
 use crate::api::access::{Resource, Verb};
 use crate::api::activity::ActivityRow;
+use crate::api::audit::Kept;
 use crate::api::caller::Caller;
+use crate::api::objects::Door;
 use crate::api::problem::{Answer, Code, Fault};
 use crate::api::routes::Params;
 use crate::api::view::{Entry, Moved};
@@ -72,6 +75,7 @@ struct Reader {
     namespace: Option<String>,
     missed: std::vec::IntoIter<Arc<Moved>>,
     coming: Option<broadcast::Receiver<Arc<Moved>>>,
+    written: broadcast::Receiver<Arc<Kept>>,
     happening: SelectAll<BoxStream<'static, Happening>>,
     /// How many of those have not begun.
     beginning: usize,
@@ -108,6 +112,7 @@ pub(crate) async fn stream(
         namespace: query.namespace,
         missed: changes.missed.unwrap_or_default().into_iter(),
         coming: (!query.once).then_some(changes.coming),
+        written: api.audit.written(),
         beginning: happening.len(),
         happening,
         began: Instant::now(),
@@ -124,13 +129,17 @@ pub(crate) async fn stream(
     Ok((StatusCode::OK, Sse::new(events).keep_alive(alive)).into_response())
 }
 
-/// Events of each namespace whose Events the caller may list. Who may not watch them is told none.
+/// Events of each namespace whose Events the caller may list; on a directory of each one, also if it is new. Who may not watch
+/// them is told none.
 async fn happening(
     api: &Api,
     caller: &Caller,
     namespace: Option<&str>,
 ) -> Answer<SelectAll<BoxStream<'static, Happening>>> {
     let objects = api.objects(caller)?;
+    if let Door::Shared(_) = &api.door {
+        return Ok(select_all([objects.happening(&Scope::All)]));
+    }
     let mut namespaces = api.namespaces_where(caller, Verb::List, Resource::Events).await?;
     namespaces.retain(|one| namespace.is_none_or(|wanted| wanted == one));
     let streams = namespaces
@@ -170,6 +179,14 @@ impl Reader {
                     }
                     continue;
                 }
+                written = self.written.recv() => {
+                    if let Ok(kept) = written
+                        && let Some(event) = self.audited(&kept).await
+                    {
+                        return Some(event);
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK_AGAIN) => continue,
             };
             match moved {
@@ -202,23 +219,28 @@ impl Reader {
         self.told("event", None, &ActivityRow::of(happened))
     }
 
-    /// A stream ends with its session.
+    /// An audit line, for those whom the activity shows it.
+    async fn audited(&mut self, kept: &Kept) -> Option<Event> {
+        let sees = match &kept.line.object {
+            Some((_, key)) => self.may_see(&key.namespace, Resource::Events).await,
+            None => {
+                let (api, home) = (&self.api, &self.api.about.home);
+                let may = api.may(&self.caller, Verb::Update, Resource::Issuers, home);
+                may.await.unwrap_or(false)
+            }
+        };
+        sees.then(|| self.told("event", None, &ActivityRow::from(kept)))?
+    }
+
+    /// A stream ends when its session was logged out, or was not used for its idle time by what this stream was opened with.
+    /// Whoever used it since has a newer cookie and opens another stream.
     fn still_in(&self) -> bool {
         let now = self.api.clock.now();
-        self.caller
-            .session
-            .as_ref()
-            .is_none_or(|session| now < session.latest_end(&self.api))
+        let session = self.caller.session.as_ref();
+        session.is_none_or(|session| session.goes_on(&self.api, now))
     }
 
     async fn event(&mut self, moved: &Moved) -> Option<Event> {
-        if self
-            .namespace
-            .as_ref()
-            .is_some_and(|wanted| *wanted != moved.key.namespace)
-        {
-            return None;
-        }
         if !self.may_see(&moved.key.namespace, Resource::of(moved.kind)).await {
             return None;
         }
@@ -263,6 +285,9 @@ impl Reader {
     }
 
     async fn may_see(&mut self, namespace: &str, resource: Resource) -> bool {
+        if self.namespace.as_ref().is_some_and(|wanted| wanted != namespace) {
+            return false;
+        }
         let place = (namespace.to_owned(), resource);
         if let Some((may, at)) = self.may.get(&place)
             && at.elapsed() < LOOK_AGAIN

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::Api;
 use crate::api::assets;
+use crate::api::audit::Line;
 use crate::api::problem::{Code, Fault};
 
 /// Callers whose rates are remembered; more are measured together.
@@ -57,6 +58,11 @@ pub(crate) fn is_audited() -> bool {
         .unwrap_or_default()
 }
 
+/// Whether a method is for writing.
+pub(crate) fn writes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// The outermost layer.
 pub(crate) async fn guard(
     State(api): State<Arc<Api>>,
@@ -77,20 +83,29 @@ pub(crate) async fn guard(
         audited: Arc::default(),
     };
     let is_api = request.uri().path().starts_with("/api/");
-    let limit = api.limits.request;
-    let mut response = REQUEST
-        .scope(facts, async move {
-            if is_api && let Err(fault) = api.rates.take_request(&peer.ip().to_string(), &api) {
-                return fault.into_response();
+    let answer = REQUEST.scope(facts.clone(), async {
+        if is_api && let Err(refusal) = api.rates.take_request(&peer.ip().to_string(), &api) {
+            if refusal.first && writes(request.method()) {
+                let asked = format!("{} {}", request.method(), request.uri().path());
+                let line = Line::session("nobody", &asked, &refusal.fault.word());
+                api.audit.write(&api, &line);
             }
-            match tokio::time::timeout(limit, next.run(request)).await {
-                Ok(response) => response,
-                Err(_) => {
-                    Fault::new(Code::Unavailable, format!("no answer within {limit:?}")).into_response()
-                }
+            return refusal.fault.into_response();
+        }
+        let limit = api.limits.request;
+        let answer = async {
+            if is_api && writes(request.method()) {
+                to_its_end(&api, facts, request, next).await
+            } else {
+                next.run(request).await
             }
+        };
+        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {limit:?}; what was begun may still be done");
+            Fault::new(Code::Unavailable, detail).into_response()
         })
-        .await;
+    });
+    let mut response = answer.await;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
         headers
@@ -122,6 +137,19 @@ pub(crate) async fn guard(
     response
 }
 
+/// Does a write to its end and with its audit line, also when its caller waits no longer.
+async fn to_its_end(api: &Api, facts: RequestFacts, request: Request, next: Next) -> Response {
+    let place = Arc::clone(&api.rates.writes).acquire_owned().await;
+    let task = tokio::spawn(REQUEST.scope(facts, async move {
+        let _place = place;
+        next.run(request).await
+    }));
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a write failed inside");
+        Fault::new(Code::Unavailable, "the write failed inside; the log says more").into_response()
+    })
+}
+
 fn usable(id: &str) -> bool {
     !id.is_empty()
         && id.len() <= MAX_REQUEST_ID
@@ -139,34 +167,61 @@ pub(crate) struct Rates {
     buckets: Mutex<HashMap<String, Bucket>>,
     /// Places for live streams.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// Places for writes.
+    writes: Arc<tokio::sync::Semaphore>,
 }
 
 struct Bucket {
     tokens: f64,
     at: Instant,
+    /// Whether the last one was refused.
+    refuses: bool,
 }
+
+/// A request that comes too early.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    fault: Fault,
+    /// Whether the one before it was not refused: a flood is told once.
+    first: bool,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        refusal.fault
+    }
+}
+
+/// Writes at the same time.
+const MAX_WRITES: u32 = 256;
 
 impl Rates {
     pub(crate) fn new(streams: usize) -> Self {
         Self {
             buckets: Mutex::new(HashMap::new()),
             streams: Arc::new(tokio::sync::Semaphore::new(streams)),
+            writes: Arc::new(tokio::sync::Semaphore::new(MAX_WRITES as usize)),
         }
     }
 
+    /// Waits until all writes that were begun are done.
+    pub(crate) async fn writes_done(&self) {
+        let _all = self.writes.acquire_many(MAX_WRITES).await;
+    }
+
     /// Takes one request of a caller.
-    pub(crate) fn take_request(&self, who: &str, api: &Api) -> Result<(), Fault> {
+    pub(crate) fn take_request(&self, who: &str, api: &Api) -> Result<(), Refusal> {
         let rate = f64::from(api.limits.requests_per_second);
         self.take(&format!("request {who}"), rate, rate * 4.0)
     }
 
     /// Takes one login from an address.
-    pub(crate) fn take_login(&self, from: &str, api: &Api) -> Result<(), Fault> {
+    pub(crate) fn take_login(&self, from: &str, api: &Api) -> Result<(), Refusal> {
         let burst = f64::from(api.limits.logins_per_minute);
         self.take(&format!("login {from}"), burst / 60.0, burst)
     }
 
-    fn take(&self, who: &str, rate: f64, burst: f64) -> Result<(), Fault> {
+    fn take(&self, who: &str, rate: f64, burst: f64) -> Result<(), Refusal> {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_KNOWN {
@@ -176,13 +231,16 @@ impl Rates {
         let bucket = buckets.entry(who.to_owned()).or_insert(Bucket {
             tokens: burst,
             at: now,
+            refuses: false,
         });
         bucket.tokens = (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate).min(burst);
         bucket.at = now;
         if bucket.tokens >= 1.0 {
             bucket.tokens -= 1.0;
+            bucket.refuses = false;
             return Ok(());
         }
+        let first = !std::mem::replace(&mut bucket.refuses, true);
         let wait = ((1.0 - bucket.tokens) / rate).ceil().clamp(1.0, 3600.0);
         let mut fault = Fault::new(
             Code::TooManyRequests,
@@ -195,7 +253,7 @@ impl Rates {
         )]
         let seconds = wait as u64;
         fault.retry_after = Some(seconds);
-        Err(fault)
+        Err(Refusal { fault, first })
     }
 }
 
@@ -209,8 +267,10 @@ mod tests {
         for _ in 0..10 {
             rates.take("a", 1.0, 10.0).unwrap();
         }
-        let fault = rates.take("a", 1.0, 10.0).unwrap_err();
+        let refusal = rates.take("a", 1.0, 10.0).unwrap_err();
+        let fault = &refusal.fault;
         assert_eq!((fault.code, fault.retry_after), (Code::TooManyRequests, Some(1)));
+        assert!(refusal.first && !rates.take("a", 1.0, 10.0).unwrap_err().first);
         rates.take("b", 1.0, 10.0).unwrap();
     }
 

@@ -132,6 +132,18 @@ fn parameters(operation: &Operation, schemas: &mut SchemaGenerator) -> Vec<Value
             "schema": { "type": "string", "pattern": "^(\\*|\"[!#-~]+\")$" },
         }));
     }
+    if operation.conditional {
+        all.push(json!({
+            "name": "If-None-Match", "in": "header", "required": false,
+            "description": "`*`: nothing may stand there yet. This or `If-Match` must be sent.",
+            "schema": { "type": "string", "const": "*" },
+        }));
+        all.push(json!({
+            "name": "If-Match", "in": "header", "required": false,
+            "description": "ETag of the last write, or `*`: it must be there.",
+            "schema": { "type": "string", "pattern": "^(\\*|\"[!#-~]+\")$" },
+        }));
+    }
     if let Some(query) = operation.query {
         let schema = query(schemas).to_value();
         let required = schema.get("required").cloned().unwrap_or_default();
@@ -194,7 +206,7 @@ fn responses(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     if operation.method != Method::GET {
         failures.extend(["409", "412"]);
     }
-    if operation.if_match {
+    if operation.if_match || operation.conditional {
         failures.push("428");
     }
     for code in failures {

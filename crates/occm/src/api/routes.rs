@@ -7,8 +7,10 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
+use http_body_util::LengthLimitError;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Api;
 use crate::api::bounds;
 use crate::api::problem::{Code, Fault};
-use crate::client::Run;
+use crate::client::{Expected, Run};
 use crate::model::object::ObjectKey;
 use crate::model::plan::{is_namespace, is_object_name};
 
@@ -42,7 +44,14 @@ async fn read_body<T: DeserializeOwned>(request: Request, api: &Api) -> Result<T
     let bytes = axum::body::to_bytes(request.into_body(), limit)
         .await
         .map(zeroize_later)
-        .map_err(|_| Fault::new(Code::TooLarge, format!("the body has more than {limit} bytes")))?;
+        .map_err(|error| {
+            let too_large =
+                std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>());
+            match too_large {
+                true => Fault::new(Code::TooLarge, format!("the body has more than {limit} bytes")),
+                false => Fault::new(Code::InvalidRequest, format!("the body cannot be read: {error}")),
+            }
+        })?;
     if !bytes.is_empty() && !is_json(kind.as_ref()) {
         return Err(Fault::new(
             Code::UnsupportedMediaType,
@@ -152,20 +161,60 @@ impl FromRequestParts<Arc<Api>> for IfMatch {
                 "the header If-Match is missing; allowed: the ETag that the object was read with, or *";
             return Err(Fault::new(Code::PreconditionRequired, detail).into_response());
         };
-        let text = value.to_str().unwrap_or_default().trim();
-        if text == "*" {
-            return Ok(Self(None));
-        }
-        let inner = text
-            .strip_prefix('"')
-            .and_then(|text| text.strip_suffix('"'))
-            .filter(|text| !text.is_empty() && !text.contains('"'));
-        match inner {
-            Some(version) => Ok(Self(Some(version.to_owned()))),
-            None => Err(
-                Fault::field("If-Match", "is no ETag", "one ETag in quotation marks, or *").into_response(),
-            ),
-        }
+        version_in(value).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+/// The version that `If-Match` names; `None` = any.
+fn version_in(value: &HeaderValue) -> Result<Option<String>, Fault> {
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .filter(|text| !text.is_empty() && !text.contains('"'));
+    match inner {
+        Some(version) => Ok(Some(version.to_owned())),
+        None => Err(Fault::field(
+            "If-Match",
+            "is no ETag",
+            "one ETag in quotation marks, or *",
+        )),
+    }
+}
+
+/// What must stand where a write makes or changes something.
+pub(crate) struct Condition(pub(crate) Expected);
+
+impl FromRequestParts<Arc<Api>> for Condition {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Response> {
+        let headers = (
+            parts.headers.get(header::IF_NONE_MATCH),
+            parts.headers.get(header::IF_MATCH),
+        );
+        let expected = match headers {
+            (Some(value), None) if value.as_bytes().trim_ascii() == b"*" => Ok(Expected::Nothing),
+            (Some(_), None) => Err(Fault::field("If-None-Match", "is no *", "*, or If-Match")),
+            (None, Some(value)) => version_in(value).map(|version| match version {
+                Some(version) => Expected::Version(version),
+                None => Expected::Something,
+            }),
+            (Some(_), Some(_)) => Err(Fault::field(
+                "If-None-Match",
+                "excludes If-Match",
+                "one of the two",
+            )),
+            (None, None) => Err(Fault::new(
+                Code::PreconditionRequired,
+                "neither If-None-Match nor If-Match is there; allowed: If-None-Match: * to make it, If-Match with * or the \
+                 ETag of the last write to change it",
+            )),
+        };
+        expected.map(Self).map_err(IntoResponse::into_response)
     }
 }
 
@@ -180,7 +229,16 @@ pub(crate) struct WriteQuery {
 
 impl WriteQuery {
     pub(crate) fn run(self) -> Run {
-        if self.dry_run { Run::Dry } else { Run::Real }
+        self.run_or(false)
+    }
+
+    /// A body may say it, too.
+    pub(crate) fn run_or(self, dry_run: bool) -> Run {
+        if self.dry_run || dry_run {
+            Run::Dry
+        } else {
+            Run::Real
+        }
     }
 }
 
@@ -282,6 +340,8 @@ pub(crate) struct Operation {
     pub(crate) answer: (u16, Content),
     pub(crate) etag: bool,
     pub(crate) if_match: bool,
+    /// `If-None-Match: *` or `If-Match`.
+    pub(crate) conditional: bool,
     pub(crate) public: bool,
 }
 
@@ -311,6 +371,7 @@ impl Operation {
             answer: (200, Content::Empty),
             etag: false,
             if_match: false,
+            conditional: false,
             public: false,
         }
     }
@@ -381,6 +442,11 @@ impl Operation {
         self
     }
 
+    pub(crate) fn conditional(mut self) -> Self {
+        self.conditional = true;
+        self
+    }
+
     /// Nobody needs to be logged in.
     pub(crate) fn public(mut self) -> Self {
         self.public = true;
@@ -394,11 +460,25 @@ impl Operation {
         T: 'static,
     {
         let filter = MethodFilter::try_from(self.method.clone()).unwrap_or(MethodFilter::GET);
+        let mut does = axum::routing::on(filter, handler);
+        if self.query.is_none() {
+            does = does.layer(axum::middleware::from_fn(no_query));
+        }
         Route {
             operation: self,
-            does: axum::routing::on(filter, handler),
+            does,
         }
     }
+}
+
+/// Refuses parameters where there are none: one that is misspelt or stands at the wrong place would do nothing.
+async fn no_query(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let Some(name) = query.split(['&', '=']).find(|part| !part.is_empty()) else {
+        return next.run(request).await;
+    };
+    let name = crate::model::field::shown(name);
+    Fault::field("query", format!("{name} is no parameter here"), "no parameters").into_response()
 }
 
 /// The methods of each path, for what comes with another one.
@@ -413,6 +493,6 @@ pub(crate) fn allowed(routes: &[Route]) -> BTreeMap<&'static str, String> {
     }
     allowed
         .into_iter()
-        .map(|(path, methods)| (path, methods.join(", ")))
+        .map(|(path, methods)| (path, format!("{}, OPTIONS", methods.join(", "))))
         .collect()
 }

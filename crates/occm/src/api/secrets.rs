@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use base64ct::{Base64, Encoding};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -19,9 +18,9 @@ use crate::api::audit::Line;
 use crate::api::caller::Caller;
 use crate::api::dto::Time;
 use crate::api::list::wanted_namespaces;
-use crate::api::problem::{Answer, Fault};
-use crate::api::routes::{Body, List, Params, Reply, WriteQuery};
-use crate::client::{InputValues, Run};
+use crate::api::problem::{Answer, Code, Fault};
+use crate::api::routes::{Body, Condition, List, Params, Reply, WriteQuery};
+use crate::client::{ClientError, Expected, InputValues, Run};
 use crate::model::object::{Kind, ObjectKey};
 use crate::model::plan::{InputKind, InputRef, is_namespace, is_object_name};
 
@@ -294,12 +293,16 @@ pub(crate) struct InputWritten {
     name: String,
     /// Keys that were written.
     keys: Vec<String>,
+    /// Version, also in the ETag: for the next write. On a directory it holds while the process runs.
+    #[serde(rename = "resourceVersion")]
+    version: String,
 }
 
 /// `POST /api/v1/inputs`
 pub(crate) async fn write_input(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    Condition(expected): Condition,
     Params(query): Params<WriteQuery>,
     Body(input): Body<Input>,
 ) -> Answer<Reply<InputWritten>> {
@@ -310,7 +313,11 @@ pub(crate) async fn write_input(
     };
     let key = ObjectKey::new(&input.namespace, &input.name);
     let word = crate::api::dto::input_word(kind);
-    let result = write(&api, &caller, kind, resource, &key, input.data, run).await;
+    let input_ref = InputRef {
+        kind,
+        object: key.clone(),
+    };
+    let result = write(&api, &caller, (&input_ref, resource), input.data, &expected, run).await;
     let what = match run {
         Run::Real => format!("write {word} {key}"),
         Run::Dry => format!("write {word} {key} (dry run)"),
@@ -321,28 +328,27 @@ pub(crate) async fn write_input(
         &result.as_ref().map_or_else(Fault::word, |_| "Ok".to_owned()),
     );
     api.audit.write(&api, &line);
-    result.map(|keys| {
-        Reply::with(
-            StatusCode::OK,
-            InputWritten {
-                kind: word.to_owned(),
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
-                keys,
-            },
-        )
+    result.map(|(keys, version)| {
+        let written = InputWritten {
+            kind: word.to_owned(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            keys,
+            version: version.clone(),
+        };
+        Reply::ok(written).version(&version)
     })
 }
 
 async fn write(
     api: &Api,
     caller: &Caller,
-    kind: InputKind,
-    resource: Resource,
-    key: &ObjectKey,
+    (input, resource): (&InputRef, Resource),
     data: BTreeMap<String, SecretText>,
+    expected: &Expected,
     run: Run,
-) -> Answer<Vec<String>> {
+) -> Answer<(Vec<String>, String)> {
+    let key = &input.object;
     if !is_namespace(&key.namespace) {
         return Err(Fault::field(
             "namespace",
@@ -368,12 +374,17 @@ async fn write(
         values.insert(name, pki::Secret::new(bytes));
     }
     let keys = values.keys().cloned().collect();
-    let input = InputRef {
-        kind,
-        object: key.clone(),
-    };
-    api.objects(caller)?
-        .write_input(&input, &InputValues(values), run)
-        .await?;
-    Ok(keys)
+    let values = InputValues(values);
+    let written = api
+        .objects(caller)?
+        .write_input(input, &values, expected, run)
+        .await;
+    let version = written.map_err(|error| match error {
+        // What the header asked for is not so.
+        ClientError::Exists(_) | ClientError::NotFound(_) => {
+            Fault::new(Code::PreconditionFailed, error.to_string())
+        }
+        other => other.into(),
+    })?;
+    Ok((keys, version))
 }

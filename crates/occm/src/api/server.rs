@@ -49,7 +49,11 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
-    let _ = tokio::time::timeout(GOODBYE, async { while tasks.join_next().await.is_some() {} }).await;
+    let done = async {
+        while tasks.join_next().await.is_some() {}
+        api.rates.writes_done().await;
+    };
+    let _ = tokio::time::timeout(GOODBYE, done).await;
 }
 
 /// The next connection for which there is a place. A full house lets others wait in the kernel's queue.

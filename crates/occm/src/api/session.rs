@@ -1,6 +1,7 @@
 //! Sessions of browsers: everything about one stands in its cookie, sealed; nothing is kept here.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -89,15 +90,42 @@ impl Session {
     }
 
     /// When it ends however much it is used.
-    pub(crate) fn latest_end(&self, api: &Api) -> Timestamp {
+    fn latest_end(&self, api: &Api) -> Timestamp {
         self.began
             .checked_add(signed(api.limits.session))
             .unwrap_or(self.began)
     }
 
+    /// Whether it goes on at this time.
+    pub(crate) fn goes_on(&self, api: &Api, now: Timestamp) -> bool {
+        self.began <= now && now < self.ends(api) && !api.ended.has(self)
+    }
+
     fn ends(&self, api: &Api) -> Timestamp {
         let by_idling = self.used.checked_add(signed(api.limits.idle));
         by_idling.unwrap_or(self.used).min(self.latest_end(api))
+    }
+}
+
+/// Sessions that were logged out before their time, each until its cookie would not be taken any more.
+#[derive(Default)]
+pub(crate) struct Ended(Mutex<BTreeMap<String, Timestamp>>);
+
+/// Logged-out sessions that are remembered.
+const MAX_ENDED: usize = 10_000;
+
+impl Ended {
+    fn add(&self, session: &Session, until: Timestamp, now: Timestamp) {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, until| now < *until);
+        if ended.len() < MAX_ENDED {
+            ended.insert(session.csrf.clone(), until);
+        }
+    }
+
+    fn has(&self, session: &Session) -> bool {
+        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.contains_key(&session.csrf)
     }
 }
 
@@ -115,7 +143,7 @@ pub(crate) fn read(api: &Api, headers: &HeaderMap, now: Timestamp) -> Option<Ses
     let sealed = cookie(headers, cookie_name(api))?;
     let text = api.seal.open(PURPOSE, sealed)?;
     let session: Session = serde_json::from_slice(&text).ok()?;
-    (session.began <= now && now < session.ends(api)).then_some(session)
+    session.goes_on(api, now).then_some(session)
 }
 
 /// The value of a cookie.
@@ -161,7 +189,7 @@ pub(crate) struct SessionAnswer {
     /// How the user logged in.
     kind: LoginKind,
     /// Role in each namespace. What may be done is decided by each action.
-    roles: std::collections::BTreeMap<String, Role>,
+    roles: BTreeMap<String, Role>,
     /// Namespaces that the user may see.
     namespaces: Vec<String>,
     /// When the session ends if it is not used.
@@ -202,7 +230,7 @@ pub(crate) async fn show(
 ) -> Answer<Reply<SessionAnswer>> {
     let roles = match &caller {
         Some(caller) => api.roles(caller).await?,
-        None => std::collections::BTreeMap::new(),
+        None => BTreeMap::new(),
     };
     let session = caller.as_ref().and_then(|caller| caller.session.clone());
     let local = match &api.authority {
@@ -333,6 +361,9 @@ pub(crate) async fn log_out(State(api): State<Arc<Api>>, MaybeCaller(caller): Ma
     if let Some(caller) = caller {
         api.audit
             .write(&api, &Line::session(&caller.user, "log out", "Ok"));
+        if let Some(session) = &caller.session {
+            api.ended.add(session, session.latest_end(&api), api.clock.now());
+        }
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     write_cookie(&api, "", 0, response.headers_mut());

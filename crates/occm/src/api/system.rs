@@ -1,5 +1,6 @@
 //! About this process: health, version, limits, log level.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -11,11 +12,11 @@ use crate::api::Api;
 use crate::api::access::{Resource, Verb};
 use crate::api::caller::Caller;
 use crate::api::dto::Time;
-use crate::api::problem::{Answer, Fault};
-use crate::api::routes::{Body, Reply};
+use crate::api::problem::{Answer, Code, Fault};
+use crate::api::routes::{Body, IfMatch, Params, Reply, WriteQuery};
 use crate::client::Run;
 use crate::model::object::{API_VERSION, ObjectKey};
-use crate::telemetry;
+use crate::telemetry::{self, LevelError};
 
 /// Longest time that a changed log level lasts, in minutes: a day.
 const MAX_MINUTES: u32 = 24 * 60;
@@ -174,35 +175,54 @@ pub(crate) struct WantedLevel {
     minutes: Option<u32>,
 }
 
-fn told(api: &Api) -> LogLevel {
-    let (level, until) = telemetry::level();
-    LogLevel {
+fn told(api: &Api) -> Reply<LogLevel> {
+    let now = telemetry::level();
+    let version = version_of(&now);
+    let (level, until) = now;
+    let replica = api.about.holder.clone();
+    Reply::ok(LogLevel {
         level,
-        replica: api.about.holder.clone(),
+        replica,
         until,
-    }
+    })
+    .version(&version)
+}
+
+/// Names a level and its end.
+fn version_of(now: &telemetry::Now) -> String {
+    let mut hasher = DefaultHasher::new();
+    now.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// `GET /api/v1/log-level`
 pub(crate) async fn log_level(State(api): State<Arc<Api>>, caller: Caller) -> Answer<Reply<LogLevel>> {
     let home = ObjectKey::new(&api.about.home, "");
     api.allow(&caller, Verb::Get, Resource::LogLevels, &home).await?;
-    Ok(Reply::ok(told(&api)))
+    Ok(told(&api))
 }
 
 /// `PUT /api/v1/log-level`
 pub(crate) async fn set_log_level(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    IfMatch(expected): IfMatch,
+    Params(query): Params<WriteQuery>,
     Body(wanted): Body<WantedLevel>,
 ) -> Answer<Reply<LogLevel>> {
-    let result = change_level(&api, &caller, &wanted).await;
+    let result = change_level(&api, &caller, &wanted, expected.as_deref(), query.run()).await;
     let what = format!("set log level {}", crate::model::field::shown(&wanted.level));
-    api.note(&caller, &what, Run::Real, None, &result);
-    result.map(|()| Reply::ok(told(&api)))
+    api.note(&caller, &what, query.run(), None, &result);
+    result.map(|()| told(&api))
 }
 
-async fn change_level(api: &Arc<Api>, caller: &Caller, wanted: &WantedLevel) -> Answer<()> {
+async fn change_level(
+    api: &Arc<Api>,
+    caller: &Caller,
+    wanted: &WantedLevel,
+    expected: Option<&str>,
+    run: Run,
+) -> Answer<()> {
     let home = ObjectKey::new(&api.about.home, "");
     api.allow(caller, Verb::Update, Resource::LogLevels, &home)
         .await?;
@@ -222,11 +242,17 @@ async fn change_level(api: &Arc<Api>, caller: &Caller, wanted: &WantedLevel) -> 
         ));
     }
     let until = api.clock.now() + jiff::SignedDuration::from_mins(i64::from(minutes));
-    telemetry::change(&wanted.level, until).map_err(|problem| {
-        Fault::field(
+    let is_expected = |now: &telemetry::Now| expected.is_none_or(|expected| expected == version_of(now));
+    let changed = telemetry::change((wanted.level.clone(), Some(until)), is_expected, run == Run::Dry);
+    changed.map_err(|error| match error {
+        LevelError::Moved => Fault::new(
+            Code::PreconditionFailed,
+            "the log level was changed in the meantime",
+        ),
+        LevelError::Wrong(problem) => Fault::field(
             "level",
             problem,
             "error, warn, info, debug, trace, or a list such as info,occm=debug",
-        )
+        ),
     })
 }

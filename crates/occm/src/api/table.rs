@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::problem::{Code, Fault};
@@ -70,6 +70,7 @@ fn about() -> Vec<Route> {
             .by(oidc::callback),
         Operation::get("/log-level", "logLevel", system, "What this replica logs")
             .answers::<system::LogLevel>(200)
+            .etag()
             .by(system::log_level),
         Operation::new(
             Method::PUT,
@@ -78,15 +79,18 @@ fn about() -> Vec<Route> {
             system,
             "Change what this replica logs, for a time",
         )
+        .query::<WriteQuery>()
+        .if_match()
         .body::<system::WantedLevel>()
         .answers::<system::LogLevel>(200)
+        .etag()
         .by(system::set_log_level),
         Operation::get("/changes", "changes", "changes", "Live changes of objects")
             .describe(
                 "Server-sent events. `certificate` and `issuer` carry `{type: \"Applied\" or \"Deleted\", row}`, `event` carries \
-                 an Event as a row of the activity, `synced` carries `{complete}`: false means that changes were missed and \
-                 lists must be read again. After a break, send `Last-Event-ID`; Events are not told again. A comment comes \
-                 every 15 seconds.",
+                 an Event or an audit line as a row of the activity, `synced` carries `{complete}`: false means that changes were missed and \
+                 lists must be read again. After a break, send `Last-Event-ID`; Events and audit lines are not told again. A \
+                 comment comes every 15 seconds. The stream does not keep a session alive, and ends with it.",
             )
             .query::<changes::ChangesQuery>()
             .gives(200, Content::Events)
@@ -270,8 +274,10 @@ fn looks() -> Vec<Route> {
             "Write a shared secret, a trust store or an initial certificate; it is never given back",
         )
         .query::<WriteQuery>()
+        .conditional()
         .body::<secrets::Input>()
         .answers::<secrets::InputWritten>(200)
+        .etag()
         .by(secrets::write_input),
         Operation::post(
             "/migrate",
@@ -279,6 +285,7 @@ fn looks() -> Vec<Route> {
             c,
             "Move Certificates to another Issuer, or try it",
         )
+        .query::<WriteQuery>()
         .body::<bulk::Migration>()
         .answers::<List<bulk::Moved>>(200)
         .by(bulk::migrate),
@@ -292,6 +299,7 @@ fn looks() -> Vec<Route> {
         .answers::<List<bulk::CandidateRow>>(200)
         .by(bulk::candidates),
         Operation::post("/adopt", "adopt", c, "Take over Secrets of others, or try it")
+            .query::<WriteQuery>()
             .body::<bulk::Adoption>()
             .answers::<List<bulk::Adopted>>(200)
             .by(bulk::adopt),
@@ -387,7 +395,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         let methods = methods.clone();
         router = router.route(
             &format!("{BASE}{path}"),
-            axum::routing::MethodRouter::new().fallback(move || wrong_method(methods.clone())),
+            axum::routing::MethodRouter::new()
+                .options({
+                    let methods = methods.clone();
+                    move || options(methods.clone())
+                })
+                .fallback(move || wrong_method(methods.clone())),
         );
     }
     router
@@ -401,6 +414,14 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             guard::guard,
         ))
         .with_state(api)
+}
+
+async fn options(methods: String) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Ok(value) = HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
 }
 
 async fn wrong_method(methods: String) -> Response {

@@ -15,8 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::client::check::{check, merged};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, Happening, InputValues, Item,
-    Objects, Run, Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, Expected, Happened, HappenedList, Happening,
+    InputValues, Item, Objects, Run, Scope, SecretSeen, Told,
 };
 use crate::model::object::{DEFAULT_NAMESPACE, Kind, ObjectKey};
 use crate::model::plan::InputRef;
@@ -312,13 +312,14 @@ impl Objects for DirObjects {
         &'a self,
         input: &'a InputRef,
         values: &'a InputValues,
+        expected: &'a Expected,
         run: Run,
-    ) -> BoxFuture<'a, ClientResult<()>> {
+    ) -> BoxFuture<'a, ClientResult<String>> {
         if let Err(error) = values.check(input) {
             return futures::future::ready(Err(error)).boxed();
         }
-        let (input, values) = (input.clone(), values.0.clone());
-        self.run(move |store| Ok(store.write_input(&input, &values, mode(run))?))
+        let (input, values, expected) = (input.clone(), values.0.clone(), expected.clone());
+        self.run(move |store| store.write_input(&input, &values, &expected, mode(run)))
     }
 
     fn watch(&self, scope: &Scope) -> BoxStream<'static, Told> {

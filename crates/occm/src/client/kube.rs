@@ -22,8 +22,8 @@ use crate::client::check::{check, merged};
 use crate::client::input::describe;
 use crate::client::kube::refusal::{answer, refusal};
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, HappenedList, Happening, InputValues, Item, Objects,
-    Run, Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, Expected, HappenedList, Happening, InputValues, Item,
+    Objects, Run, Scope, SecretSeen, Told,
 };
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
@@ -345,7 +345,13 @@ impl KubeObjects {
         Ok(SecretSeen::look(frame, &values))
     }
 
-    async fn write_input_of(&self, input: &InputRef, values: &InputValues, run: Run) -> ClientResult<()> {
+    async fn write_input_of(
+        &self,
+        input: &InputRef,
+        values: &InputValues,
+        expected: &Expected,
+        run: Run,
+    ) -> ClientResult<String> {
         values.check(input)?;
         let (what, key) = (describe(input), &input.object);
         let plural = match input.kind {
@@ -353,27 +359,31 @@ impl KubeObjects {
             InputKind::ConfigMap => "configmaps",
         };
         let all = core_path(plural, Some(&key.namespace));
-        let body = input_body(input, values, None)?;
-        let url = format!("{all}{}", self.write_query(run));
-        let made = self.door.send(&what, Method::POST, &url, Body::Raw(body)).await?;
-        match success(&what, made) {
-            Err(ClientError::Exists(_)) => {}
-            done => return done.map(drop),
+        let version = |reply: Reply| Ok(open_metadata(&what, &reply.body)?.1);
+        if matches!(expected, Expected::Whatever | Expected::Nothing) {
+            let body = input_body(input, values, None)?;
+            let url = format!("{all}{}", self.write_query(run));
+            let made = self.door.send(&what, Method::POST, &url, Body::Raw(body)).await?;
+            match success(&what, made) {
+                Err(ClientError::Exists(_)) if *expected == Expected::Whatever => {}
+                done => return done.and_then(version),
+            }
         }
         let one = format!("{all}/{}", part(&key.name));
         let reply = success(&what, self.door.metadata(&what, &one).await?)?;
-        let (labels, version) = open_metadata(&what, &reply.body)?;
+        let (labels, found) = open_metadata(&what, &reply.body)?;
+        expected.holds(&what, Some(&found))?;
         if let Some(role) = labels.get(ROLE_LABEL) {
             let why = format!("it is written by occm itself ({role})");
             return Err(ClientError::Forbidden(what, why));
         }
-        let body = input_body(input, values, Some(&version))?;
+        let body = input_body(input, values, Some(&found))?;
         let url = format!("{one}{}", self.write_query(run));
         let changed = self
             .door
             .send(&what, Method::PATCH, &url, Body::RawPatch(body))
             .await?;
-        success(&what, changed).map(drop)
+        success(&what, changed).and_then(version)
     }
 }
 
@@ -469,9 +479,10 @@ impl Objects for KubeObjects {
         &'a self,
         input: &'a InputRef,
         values: &'a InputValues,
+        expected: &'a Expected,
         run: Run,
-    ) -> BoxFuture<'a, ClientResult<()>> {
-        self.write_input_of(input, values, run).boxed()
+    ) -> BoxFuture<'a, ClientResult<String>> {
+        self.write_input_of(input, values, expected, run).boxed()
     }
 
     fn watch(&self, scope: &Scope) -> BoxStream<'static, Told> {

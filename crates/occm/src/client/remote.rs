@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use crate::client::adopt::Candidate;
 use crate::client::check;
 use crate::client::{
-    ClientError, ClientResult, EventList, EventSeen, Happened, HappenedList, InputValues, Item, Objects, Run,
-    Scope, SecretSeen, Told,
+    ClientError, ClientResult, EventList, EventSeen, Expected, Happened, HappenedList, InputValues, Item,
+    Objects, Run, Scope, SecretSeen, Told,
 };
 use crate::model::field::{FieldError, FieldErrors};
 use crate::model::object::{Kind, ObjectKey};
@@ -113,12 +113,32 @@ impl RemoteObjects {
         expected: Option<&str>,
         body: Option<&Value>,
     ) -> ClientResult<Value> {
+        let expected = match expected {
+            Some(version) => Expected::Version(version.to_owned()),
+            None => Expected::Something,
+        };
+        self.send_if(what, method, path, &expected, body).await
+    }
+
+    /// What `expected` says is asked of the server.
+    async fn send_if(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        expected: &Expected,
+        body: Option<&Value>,
+    ) -> ClientResult<Value> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.token.clone());
         if method != Method::GET {
-            let tag = expected.map_or_else(|| "*".to_owned(), |version| format!("\"{version}\""));
+            let (name, tag) = match expected {
+                Expected::Nothing => (header::IF_NONE_MATCH, "*".to_owned()),
+                Expected::Whatever | Expected::Something => (header::IF_MATCH, "*".to_owned()),
+                Expected::Version(version) => (header::IF_MATCH, format!("\"{version}\"")),
+            };
             if let Ok(tag) = HeaderValue::from_str(&tag) {
-                headers.insert(header::IF_MATCH, tag);
+                headers.insert(name, tag);
             }
         }
         if body.is_some() {
@@ -479,8 +499,9 @@ impl Objects for RemoteObjects {
         &'a self,
         input: &'a InputRef,
         values: &'a InputValues,
+        expected: &'a Expected,
         run: Run,
-    ) -> BoxFuture<'a, ClientResult<()>> {
+    ) -> BoxFuture<'a, ClientResult<String>> {
         async move {
             use base64ct::Encoding;
             values.check(input)?;
@@ -497,9 +518,24 @@ impl Objects for RemoteObjects {
             let body = json!({ "kind": kind, "namespace": key.namespace, "name": key.name, "data": data });
             let what = format!("{kind} {key}");
             let path = format!("/inputs{}", dry(run));
-            self.send(&what, Method::POST, &path, None, Some(&body))
-                .await
-                .map(drop)
+            let write = async |expected: &Expected| {
+                let told = self
+                    .send_if(&what, Method::POST, &path, expected, Some(&body))
+                    .await?;
+                let version = told.get("resourceVersion").and_then(Value::as_str);
+                Ok(version.unwrap_or_default().to_owned())
+            };
+            match expected {
+                Expected::Whatever => match write(&Expected::Nothing).await {
+                    Err(ClientError::Conflict(_)) => write(&Expected::Something).await,
+                    done => done,
+                },
+                Expected::Nothing => match write(expected).await {
+                    Err(ClientError::Conflict(what)) => Err(ClientError::Exists(what)),
+                    done => done,
+                },
+                Expected::Something | Expected::Version(_) => write(expected).await,
+            }
         }
         .boxed()
     }

@@ -2,7 +2,7 @@
 
 use crate::rest::{Served, Told, certificate};
 use crate::support::{Host, wait_for};
-use crate::table::{ROLES, operations};
+use crate::table::{ROLES, operations, whatever};
 
 /// The one audit line of a request has all of this, and a time.
 pub fn logged(served: &Served, told: &Told, parts: &[&str]) {
@@ -33,9 +33,7 @@ fn each_write_of_each_role_has_its_line() {
         }
         tried += 1;
         for (rank, role) in ROLES.iter().enumerate() {
-            let told = crate::roles::as_user(&served, role)
-                .any()
-                .call(method, &path, &body);
+            let told = whatever(&crate::roles::as_user(&served, role), &path).call(method, &path, &body);
             let result = if rank >= least { "Ok" } else { "Forbidden" };
             assert!(rank < least || good.contains(&told.status));
             let object = path
@@ -53,7 +51,9 @@ fn each_write_of_each_role_has_its_line() {
                 ],
             );
         }
-        let told = served.nobody().any().call(method, &path, &body).is(401);
+        let told = whatever(&served.nobody(), &path)
+            .call(method, &path, &body)
+            .is(401);
         logged(
             &served,
             &told,
@@ -113,4 +113,56 @@ fn a_write_that_comes_to_nothing_has_its_line_too() {
             .log_text()
             .contains(told.header("x-request-id").unwrap())
     );
+}
+
+#[test]
+fn a_write_whose_caller_is_gone_is_done_and_has_its_line() {
+    let served = Served::start(Host::new(), &["OCCM_REQUESTS_PER_SECOND=1000"]);
+    served.synced();
+    for i in 0..40 {
+        // Nobody waits for the answer. What is not begun by then is not done.
+        let body = certificate("default", &format!("gone-{i}")).to_string();
+        served.admin().post_and_leave("/certificates", &body);
+    }
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let (listed, log) = (
+        served.admin().get("/certificates?limit=500").is(200).json(),
+        served.host.log_text(),
+    );
+    let made: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("audit=true")).collect();
+    assert!(made.len() >= 10, "{made:?}");
+    for name in &made {
+        let object = format!("object=\"Certificate default/{name}\"");
+        let its = lines
+            .iter()
+            .filter(|line| line.contains(&object) && line.contains("result=\"Ok\""));
+        assert_eq!(its.count(), 1, "{name}");
+    }
+    assert_eq!(made.len(), lines.len());
+}
+
+#[test]
+fn a_flood_of_writes_has_one_line() {
+    let served = Served::start(Host::new(), &["OCCM_REQUESTS_PER_SECOND=1"]);
+    let told: Vec<_> = (0..30)
+        .map(|_| served.admin().post("/certificates", "{}"))
+        .collect();
+    let refused = told.iter().filter(|told| told.status == 429).count();
+    assert!(refused >= 20, "{refused}");
+    let lines = || {
+        served
+            .host
+            .log_text()
+            .matches("result=\"TooManyRequests\"")
+            .count()
+    };
+    wait_for("the line", || (lines() > 0).then_some(()));
+    // One more each time that a request passed in between.
+    assert!(lines() <= 1 + 30 - refused, "{}", lines());
 }

@@ -4,6 +4,7 @@ use base64ct::Encoding;
 
 use crate::rest::Served;
 use crate::support::{Ca, Host, SECRET, certificate_yaml, wait_for};
+use crate::table::whatever;
 
 /// Everything that must not be told, in the forms that it might be told in.
 fn needles(served: &Served) -> Vec<(String, String)> {
@@ -64,22 +65,17 @@ fn no_answer_holds_a_key_or_a_secret() {
     let data = base64ct::Base64::encode_string(b"planted-input-value");
     let body =
         format!(r#"{{"kind":"Secret","namespace":"default","name":"later","data":{{"secret":"{data}"}}}}"#);
-    let mut answers = vec![("POST /inputs".to_owned(), api.post("/inputs", &body).is(200))];
+    let write = |body: &str| whatever(&api, "/inputs").post("/inputs", body);
+    let mut answers = vec![("POST /inputs".to_owned(), write(&body).is(200))];
     let wrong = body.replace("\"data\"", "\"dta\"");
     answers.push((
         "POST /inputs with a wrong field".to_owned(),
-        api.post("/inputs", &wrong).is(422),
+        write(&wrong).is(422),
     ));
     let wrong = format!(r#"{{"kind":"Secret","namespace":"default","name":"later","data":"{data}"}}"#);
-    answers.push((
-        "POST /inputs with a wrong type".to_owned(),
-        api.post("/inputs", &wrong).is(422),
-    ));
+    answers.push(("POST /inputs with a wrong type".to_owned(), write(&wrong).is(422)));
     let wrong = body.replace(&data, "planted-input-value!");
-    answers.push((
-        "POST /inputs without base64".to_owned(),
-        api.post("/inputs", &wrong).is(422),
-    ));
+    answers.push(("POST /inputs without base64".to_owned(), write(&wrong).is(422)));
     let document = api.get("/openapi.json").json();
     for (path, operations) in document["paths"].as_object().unwrap() {
         if operations.get("get").is_none() || path.starts_with("/oidc") {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::bad;
-use crate::rest::{Served, certificate, issuer};
+use crate::rest::{Served, certificate, issuer, told_until};
 use crate::support::{Ca, Host, certificate_yaml, wait_for};
+use crate::table::whatever;
 
 #[test]
 fn an_object_is_made_read_changed_and_deleted_each_in_the_state_that_was_seen() {
@@ -164,7 +165,7 @@ fn what_is_wrong_with_a_request_itself_is_told() {
     api.get("/nothing").is(404);
     api.get("/certificates/UPPER/x").is(404);
     let told = api.call("DELETE", "/certificates", "").is(405);
-    assert_eq!(told.header("allow"), Some("GET, HEAD, POST"));
+    assert_eq!(told.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
     api.with("If-Match", "no-tag")
         .call("DELETE", "/certificates/default/web", "")
         .is(422);
@@ -362,8 +363,8 @@ fn a_test_of_a_connection_says_where_it_ends() {
         "c2VjcmV0"
     );
     // The MAC secret of the test's own Issuer stands in a file and is not ours to write.
-    let written = api.post("/inputs", &data.replace("\"mac\"", "\"trust-2\""));
-    written.is(200);
+    let written = data.replace("\"mac\"", "\"trust-2\"");
+    whatever(&api, "/inputs").post("/inputs", &written).is(200);
     api.post("/issuers/default/none/test", "").is(404);
 }
 
@@ -376,10 +377,10 @@ fn what_happens_comes_live() {
     assert!(lines.by_ref().any(|line| line == "event: synced"));
     api.post("/certificates", &certificate("default", "live").to_string())
         .is(201);
-    assert!(lines.by_ref().any(|line| line == "event: event"));
     let data = lines
         .by_ref()
-        .find_map(|line| line.strip_prefix("data: ").map(str::to_owned))
+        .filter_map(|line| line.strip_prefix("data: ").map(str::to_owned))
+        .find(|data| data.contains("\"kind\":\"Event\""))
         .unwrap();
     let told: Value = serde_json::from_str(&data).unwrap();
     assert_eq!(told["object"]["name"], "live", "{told}");
@@ -391,6 +392,110 @@ fn what_happens_comes_live() {
         .map(|one| &one["reason"])
         .collect();
     assert!(reasons.contains(&&told["reason"]), "{told} {listed}");
+}
+
+#[test]
+fn an_input_is_made_or_changed_as_its_header_says() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    let body = r#"{"kind":"Secret","namespace":"default","name":"mac","data":{"k":"c2VjcmV0"}}"#;
+    let write = |name: &str, value: &str| api.with(name, value).post("/inputs", body);
+    assert_eq!(api.post("/inputs", body).is(428).code(), "PreconditionRequired");
+    write("If-None-Match", "\"1\"").is(422);
+    api.any().with("If-None-Match", "*").post("/inputs", body).is(422);
+    write("If-Match", "*").is(412);
+    let dry = api
+        .with("If-None-Match", "*")
+        .post("/inputs?dryRun=true", body)
+        .is(200);
+    assert!(dry.header("etag").is_some());
+    let made = write("If-None-Match", "*").is(200);
+    let first = made.header("etag").unwrap().to_owned();
+    assert_eq!(format!("{}", made.json()["resourceVersion"]), first);
+    let refused = write("If-None-Match", "*").is(412);
+    assert!(
+        refused.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("Secret default/mac exists")
+    );
+    write("If-Match", "\"other\"").is(412);
+    let other = body.replace("c2VjcmV0", "b3RoZXI=");
+    let changed = api.with("If-Match", &first).post("/inputs", &other).is(200);
+    assert_ne!(changed.header("etag"), Some(first.as_str()));
+    write("If-Match", &first).is(412);
+    write("If-Match", "*").is(200);
+}
+
+#[test]
+fn what_people_do_comes_live_and_in_new_namespaces_too() {
+    let served = Served::start(Host::new(), &[]);
+    served.synced();
+    let api = served.admin();
+    let mut lines = api.stream("/changes");
+    assert!(lines.by_ref().any(|line| line == "event: synced"));
+    let body = certificate("newly-made", "live").to_string();
+    api.post("/certificates", &body).is(201);
+    let (mut audit, mut event) = (false, false);
+    for line in lines {
+        audit |= line.contains("\"kind\":\"Audit\"") && line.contains("\"namespace\":\"newly-made\"");
+        event |= line.contains("\"kind\":\"Event\"") && line.contains("\"namespace\":\"newly-made\"");
+        if audit && event {
+            break;
+        }
+    }
+    assert!(audit && event, "audit line: {audit}, Event: {event}");
+    // Who filters is told only of what was asked for.
+    let mut lines = api.stream("/changes?namespace=default");
+    api.post("/certificates", &certificate("other", "web").to_string())
+        .is(201);
+    api.post("/certificates", &certificate("default", "web").to_string())
+        .is(201);
+    let told = told_until(&mut lines, "web");
+    assert!(
+        told.contains("\"default\"") && !told.contains("\"other\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_activity_says_how_far_back_each_of_its_parts_reaches() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    let since = served.nobody().get("/health").json()["since"].clone();
+    let told = api.get("/activity").is(200).json();
+    assert_eq!(told["auditReachesBackTo"], since, "{told}");
+    assert_eq!(told["replica"], served.nobody().get("/health").json()["holder"]);
+    api.post("/certificates", &certificate("default", "web").to_string())
+        .is(201);
+    wait_for("an Event", || {
+        let told = api.get("/activity").is(200).json();
+        told["eventsReachBackTo"].is_string().then_some(())
+    });
+}
+
+#[test]
+fn a_parameter_that_is_not_there_is_refused_everywhere() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    api.post("/certificates", &certificate("default", "web").to_string())
+        .is(201);
+    for path in [
+        "/health",
+        "/version",
+        "/limits",
+        "/session",
+        "/overview",
+        "/chains",
+        "/certificates/default/web",
+        "/certificates",
+    ] {
+        let refused = api.get(&format!("{path}?dryrun=true")).is(422);
+        assert!(refused.body.contains("dryrun"), "{path}: {}", refused.body);
+    }
+    api.get("/health?").is(200);
+    let told = api.call("OPTIONS", "/certificates", "").is(204);
+    assert_eq!(told.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
 }
 
 #[test]

@@ -130,6 +130,11 @@ impl Client {
         }
     }
 
+    /// Sends it and waits for nothing.
+    pub fn post_and_leave(&self, path: &str, body: &str) {
+        drop(self.open("POST", &format!("/api/v1{path}"), body.as_bytes()));
+    }
+
     fn open(&self, method: &str, path: &str, body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

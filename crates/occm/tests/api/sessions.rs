@@ -131,6 +131,48 @@ fn a_session_that_is_not_used_ends() {
 }
 
 #[test]
+fn what_a_page_reads_by_itself_keeps_no_session_alive() {
+    let served = Served::start(
+        Host::new(),
+        &["OCCM_IDLE_TIMEOUT=3s", "OCCM_REQUESTS_PER_SECOND=1000"],
+    );
+    let browser = logged_in(&served, &format!(r#"{{"token":"{}"}}"#, served.token));
+    let begun = std::time::Instant::now();
+    let mut live = browser.stream("/changes");
+    assert!(live.by_ref().any(|line| line == "event: synced"));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let told = browser.with("X-Occm-Background", "1").get("/overview").is(200);
+    assert!(told.header("set-cookie").is_none());
+    let told = browser.get("/changes?once=true").is(200);
+    assert!(told.header("set-cookie").is_none());
+    assert!(browser.get("/overview").is(200).header("set-cookie").is_some());
+    // Its stream ends with the session, though it is read all the time.
+    assert_eq!(live.last().as_deref().map(str::is_empty), Some(true));
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(3));
+    browser.get("/overview").is(401);
+}
+
+#[test]
+fn a_session_that_was_logged_out_is_over_with_its_stream() {
+    let served = Served::start(Host::new(), &[]);
+    let login = format!(r#"{{"token":"{}"}}"#, served.token);
+    let (browser, other) = (logged_in(&served, &login), logged_in(&served, &login));
+    let mut live = browser.stream("/changes");
+    assert!(live.by_ref().any(|line| line == "event: synced"));
+    let session = browser.get("/session").is(200).json();
+    let csrf = session["csrfToken"].as_str().unwrap();
+    browser
+        .with("X-CSRF-Token", csrf)
+        .call("DELETE", "/session", "")
+        .is(204);
+    // Somebody kept the cookie.
+    browser.get("/overview").is(401);
+    other.get("/overview").is(200);
+    let ends = std::thread::spawn(move || live.count());
+    wait_for("the end of the stream", || ends.is_finished().then_some(()));
+}
+
+#[test]
 fn users_of_a_file_log_in_by_password_and_are_gone_with_their_line() {
     let hash = {
         let mut child = Command::new(BIN)
@@ -206,13 +248,20 @@ fn the_log_has_a_line_for_each_login() {
 fn a_log_level_holds_for_this_replica_and_a_time() {
     let served = Served::start(Host::new(), &[]);
     let api = served.admin();
-    let told = api
-        .call("PUT", "/log-level", r#"{"level":"warn","minutes":5}"#)
-        .is(200)
-        .json();
+    let body = r#"{"level":"warn","minutes":5}"#;
+    api.call("PUT", "/log-level", body).is(428);
+    let before = api.get("/log-level").is(200);
+    let api = api.with("If-Match", before.header("etag").unwrap());
+    api.call("PUT", "/log-level?dryRun=true", body).is(200);
+    assert_eq!(api.get("/log-level").is(200).json(), before.json());
+    let told = api.call("PUT", "/log-level", body).is(200);
+    let (version, told) = (told.header("etag").unwrap().to_owned(), told.json());
     assert_eq!(told["level"], "warn");
     assert!(told["until"].is_string() && told["replica"].is_string(), "{told}");
-    assert_eq!(api.get("/log-level").is(200).json(), told);
+    let now = api.get("/log-level").is(200);
+    assert_eq!((now.json(), now.header("etag")), (told, Some(version.as_str())));
+    api.call("PUT", "/log-level", body).is(412);
+    let api = served.admin().any();
     for body in [
         r#"{"level":"loud=="}"#,
         r#"{"level":"info","minutes":0}"#,

@@ -223,10 +223,10 @@ fn people_of_a_provider_may_do_what_the_cluster_says_of_their_names_and_groups()
         people[ROLES.iter().position(|one| *one == role).unwrap()].clone()
     });
     let roots = r#"{"kind":"ConfigMap","namespace":"crew","name":"roots","data":{"k":"c2VjcmV0"}}"#;
-    for _ in 0..2 {
-        alma.post("/inputs", roots).is(200);
+    for (header, status) in [("If-None-Match", 200), ("If-None-Match", 412), ("If-Match", 200)] {
+        alma.with(header, "*").post("/inputs", roots).is(status);
     }
-    otto.post("/inputs", roots).is(403);
+    otto.any().post("/inputs", roots).is(403);
     otto.any().post("/certificates/crew/web/renew", "").is(202);
     let log = replica.log_text();
     let mut lines = log.lines().filter(|line| line.contains("\"audit\":true"));

@@ -61,6 +61,7 @@ fn each_action_as_each_role_of_the_chart_and_without_one() {
     edit.any().post("/certificates/team/own/renew", "").is(202);
     edit.any().call("DELETE", "/certificates/team/own", "").is(204);
     admin
+        .with("If-None-Match", "*")
         .post(
             "/inputs",
             r#"{"kind":"ConfigMap","namespace":"team","name":"roots","data":{"k":"c2VjcmV0"}}"#,

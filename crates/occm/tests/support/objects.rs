@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
-use occm::client::{ClientError, InputValues, Objects, Run, Scope, Told};
+use occm::client::{ClientError, Expected, InputValues, Objects, Run, Scope, Told};
 use occm::model::object::{Kind, ObjectKey};
 use occm::model::plan::{InputKind, InputRef};
 use occm::store::Seen;
@@ -264,7 +264,12 @@ async fn a_watch_tells_what_is_and_what_changes(objects: &dyn Objects, namespace
 async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str) {
     let mac = input(InputKind::Secret, namespace, "mac");
     objects
-        .write_input(&mac, &values(&[("secret", b"planted")]), Run::Dry)
+        .write_input(
+            &mac,
+            &values(&[("secret", b"planted")]),
+            &Expected::Whatever,
+            Run::Dry,
+        )
         .await
         .unwrap();
     assert!(
@@ -275,28 +280,41 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &mac,
             &values(&[("secret", b"planted"), ("other", b"x")]),
+            &Expected::Whatever,
             Run::Real,
         )
         .await
         .unwrap();
     objects
-        .write_input(&mac, &values(&[("secret", b"replaced")]), Run::Real)
+        .write_input(
+            &mac,
+            &values(&[("secret", b"replaced")]),
+            &Expected::Whatever,
+            Run::Real,
+        )
         .await
         .unwrap();
     let seen = objects.secret(&mac.object).await.unwrap();
     assert_eq!(seen.keys, ["other", "secret"]);
     assert!(!format!("{seen:?}").contains("planted") && !format!("{seen:?}").contains("replaced"));
+    only_what_is_expected(objects, &mac, "planted").await;
     let trust = input(InputKind::ConfigMap, namespace, "roots");
     objects
         .write_input(
             &trust,
             &values(&[("ca.pem", b"text"), ("ca.der", &[0x30, 0x80, 0xff])]),
+            &Expected::Whatever,
             Run::Real,
         )
         .await
         .unwrap();
     objects
-        .write_input(&trust, &values(&[("ca.pem", b"other")]), Run::Real)
+        .write_input(
+            &trust,
+            &values(&[("ca.pem", b"other")]),
+            &Expected::Whatever,
+            Run::Real,
+        )
         .await
         .unwrap();
     for wrong in [
@@ -304,7 +322,10 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         values(&[("../x", b"planted")]),
         values(&[("a", &vec![b'x'; 2 << 20])]),
     ] {
-        let refused = objects.write_input(&mac, &wrong, Run::Real).await.unwrap_err();
+        let refused = objects
+            .write_input(&mac, &wrong, &Expected::Whatever, Run::Real)
+            .await
+            .unwrap_err();
         assert!(matches!(refused, ClientError::Invalid(..)), "{refused}");
         assert!(!refused.to_string().contains("planted"));
     }
@@ -312,7 +333,12 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
     let pair = input(InputKind::Secret, namespace, "keyed");
     let pem = key.to_pkcs8_pem().unwrap();
     objects
-        .write_input(&pair, &values(&[("tls.key", pem.as_bytes())]), Run::Real)
+        .write_input(
+            &pair,
+            &values(&[("tls.key", pem.as_bytes())]),
+            &Expected::Whatever,
+            Run::Real,
+        )
         .await
         .unwrap();
     let listed = objects.secrets(&scope(namespace)).await.unwrap();
@@ -321,4 +347,37 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         listed[0].private_key.as_ref().unwrap().algorithm,
         pki::KeyAlgorithm::EcP256
     );
+}
+
+/// A write happens where what it expects stands, and tells a version that says nothing of the values.
+async fn only_what_is_expected(objects: &dyn Objects, stands: &InputRef, planted: &str) {
+    let namespace = &stands.object.namespace;
+    let other = input(stands.kind, namespace, "expected");
+    let set = values(&[("k", planted.as_bytes())]);
+    let write =
+        async |input, expected: Expected| objects.write_input(input, &set, &expected, Run::Real).await;
+    let refused = write(stands, Expected::Nothing).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Exists(_)), "{refused}");
+    for expected in [Expected::Something, Expected::Version("1".to_owned())] {
+        let refused = write(&other, expected).await.unwrap_err();
+        assert!(matches!(refused, ClientError::NotFound(_)), "{refused}");
+    }
+    assert!(objects.secret(&other.object).await.is_err());
+    let first = write(&other, Expected::Nothing).await.unwrap();
+    assert!(!first.is_empty() && !first.contains(planted));
+    let refused = write(&other, Expected::Version(format!("{first}0")))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ClientError::Conflict(_)), "{refused}");
+    let changed = values(&[("k", b"changed")]);
+    let expected = Expected::Version(first.clone());
+    let second = objects
+        .write_input(&other, &changed, &expected, Run::Real)
+        .await
+        .unwrap();
+    assert_ne!(first, second);
+    let refused = write(&other, expected).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Conflict(_)), "{refused}");
+    write(&other, Expected::Version(second)).await.unwrap();
+    write(&other, Expected::Something).await.unwrap();
 }

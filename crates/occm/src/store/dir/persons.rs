@@ -1,14 +1,17 @@
 //! What persons see and do besides objects: Events, Secrets without their values, inputs on their way in.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use base64ct::{Base64, Encoding};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use zeroize::Zeroizing;
 
+use crate::client::input::describe;
 use crate::client::secret::SecretFrame;
+use crate::client::{ClientResult, Expected};
 use crate::model::object::{Kind, ObjectKey, ROLE_LABEL};
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::dir::edit::{Edit, Mode, Shown};
@@ -68,14 +71,15 @@ impl DirStore {
         self.inner.open_secret(key)
     }
 
-    /// Makes an input or changes these keys of it.
+    /// Makes an input or changes these keys of it, if what is expected stands there. Tells its version.
     pub(crate) fn write_input(
         &self,
         input: &InputRef,
         values: &BTreeMap<String, pki::Secret>,
+        expected: &Expected,
         mode: Mode,
-    ) -> StoreResult<()> {
-        self.inner.write_input(input, values, mode)
+    ) -> ClientResult<String> {
+        self.inner.write_input(input, values, expected, mode)
     }
 
     /// Where the directory is.
@@ -140,12 +144,21 @@ impl Inner {
         Ok(Some((frame, found.into_readable())))
     }
 
+    /// Values of an input, wherever it lies.
+    fn input_values(&self, input: &InputRef) -> StoreResult<Option<BTreeMap<String, pki::Secret>>> {
+        match input.kind {
+            InputKind::Secret => Ok(self.open_secret(&input.object)?.map(|(_, values)| values)),
+            InputKind::ConfigMap => self.objects().read_input(input),
+        }
+    }
+
     fn write_input(
         &self,
         input: &InputRef,
         values: &BTreeMap<String, pki::Secret>,
+        expected: &Expected,
         mode: Mode,
-    ) -> StoreResult<()> {
+    ) -> ClientResult<String> {
         check_name(&input.object.name)?;
         check_name(&input.object.namespace)?;
         let folder = match input.kind {
@@ -159,16 +172,23 @@ impl Inner {
             Mode::Write => Some(self.layout.lock_requests()?),
             Mode::Try => None,
         };
+        let mut stands = self.input_values(input)?;
+        let found = stands.as_ref().map(version_of);
+        expected.holds(&describe(input), found.as_deref())?;
         let known = self.objects().input_stands(input);
-        let done = match (known, folder, input.kind) {
+        match (known, folder, input.kind) {
             (true, _, _) => self.objects().rewrite_input(input, values, mode),
             (false, _, _) if mode == Mode::Try => Ok(()),
             (false, Some(folder), _) => write_values(&folder, values),
             (false, None, InputKind::Secret) => self.new_folder(&input.object, values),
             (false, None, InputKind::ConfigMap) => self.objects().new_input(input, values),
-        };
+        }?;
         drop(lock);
-        done
+        let stands = stands.get_or_insert_default();
+        if mode == Mode::Write {
+            stands.extend(values.clone());
+        }
+        Ok(version_of(stands))
     }
 
     fn new_folder(&self, key: &ObjectKey, values: &BTreeMap<String, pki::Secret>) -> StoreResult<()> {
@@ -196,6 +216,17 @@ fn write_values(folder: &Folder, values: &BTreeMap<String, pki::Secret>) -> Stor
             .map_err(failed)?;
     }
     folder.sync().map_err(failed)
+}
+
+/// Names these values without telling anything of them: another process names the same ones otherwise.
+fn version_of(values: &BTreeMap<String, pki::Secret>) -> String {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let mut hasher = KEYS.build_hasher();
+    for (name, value) in values {
+        name.hash(&mut hasher);
+        value.expose().hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 fn refuse_ours(folder: &Folder) -> StoreResult<()> {
