@@ -183,9 +183,14 @@ fn what_it_prints_can_be_pasted_what_it_shows_is_so_and_nothing_stays_behind() {
 #[test]
 fn ctrl_c_ends_it_and_a_named_directory_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path().join("kept");
+    let dir = dir.path().join("kept here");
     let mut run = Try::start(Command::new(BIN).arg("dev").arg("--dir").arg(&dir));
     run.wait_text(&["ok", "web-tls", "Issued"]);
+    let text = run.text();
+    assert!(text.contains("the directory stays") && !text.contains("deletes the directory"));
+    for line in run.to_paste("in another terminal:", "Then try:") {
+        paste(&line);
+    }
     run.end("-INT");
     assert!(dir.join("demo.yaml").exists());
     assert!(

@@ -239,3 +239,54 @@ fn what_is_nothing_of_these_is_refused_with_what_is_allowed() {
         assert!(said.contains("allowed: a certificate, a chain"), "{said}");
     }
 }
+
+#[test]
+fn what_is_known_but_not_read_is_named_with_a_way_on() {
+    let files = Files::new();
+    let path = |name: &str| files.path(name).to_str().unwrap().to_owned();
+    openssl(&[
+        "pkcs12",
+        "-export",
+        "-passout",
+        "pass:x",
+        "-inkey",
+        &path("key.pem"),
+        "-in",
+        &path("certificate.pem"),
+        "-out",
+        &path("a.p12"),
+    ]);
+    let config = format!(
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = {}\ndefault_md = sha256\n",
+        path("index")
+    );
+    std::fs::write(files.path("ca.cnf"), config).unwrap();
+    std::fs::write(files.path("index"), "").unwrap();
+    std::fs::write(files.path("empty"), "").unwrap();
+    openssl(&[
+        "ca",
+        "-gencrl",
+        "-config",
+        &path("ca.cnf"),
+        "-crldays",
+        "3",
+        "-keyfile",
+        &path("key.pem"),
+        "-cert",
+        &path("certificate.pem"),
+        "-out",
+        &path("crl.pem"),
+    ]);
+    for (name, words) in [
+        (
+            "a.p12",
+            "is a PKCS#12 file, which is not read; its certificates: openssl pkcs12",
+        ),
+        ("crl.pem", "is a revocation list (CRL)"),
+        ("empty", "is empty"),
+    ] {
+        let printed = occm(&["inspect", &path(name)]);
+        let said = String::from_utf8_lossy(&printed.stderr).into_owned();
+        assert!(!printed.status.success() && said.contains(words), "{said}");
+    }
+}

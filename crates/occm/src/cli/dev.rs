@@ -112,7 +112,7 @@ impl Dev {
         let served = self.serve_api(&dir, &store, &holder, stopped.clone()).await?;
         let running = tokio::spawn(manager.run(stopped.clone()));
         let spoiling = tokio::spawn(spoil(dir.clone(), stopped.clone()));
-        print_welcome(&dir, address);
+        print_welcome(&dir, address, throw_away.is_some());
         // The manager's own store does not tell it what it wrote itself.
         let looked_at = Arc::new(DirStore::open_client(&dir).with_context(|| dir.display().to_string())?);
         let shown = tokio::spawn(show(looked_at, told, stopped));
@@ -176,9 +176,15 @@ impl Dev {
     }
 }
 
-fn print_welcome(dir: &Path, address: SocketAddr) {
+fn print_welcome(dir: &Path, address: SocketAddr, throw_away: bool) {
+    let occm = std::env::current_exe().map_or_else(|_| "occm".to_owned(), |path| word(&path));
+    let at = |path: &str| word(&dir.join(path));
+    let (certificate, secret) = (
+        at("secrets/default/web-tls/tls.crt"),
+        at("secrets/default/web-tls"),
+    );
+    let store = word(dir);
     let dir = dir.display();
-    let occm = std::env::current_exe().map_or_else(|_| "occm".to_owned(), |path| path.display().to_string());
     out::line("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
     out::line("");
     out::line(&format!(
@@ -191,9 +197,9 @@ fn print_welcome(dir: &Path, address: SocketAddr) {
     out::line("");
     out::line("Look at what was issued, in another terminal:");
     for command in [
-        format!("openssl x509 -in {dir}/secrets/default/web-tls/tls.crt -noout -text"),
-        format!("{occm} inspect {dir}/secrets/default/web-tls/tls.crt"),
-        format!("{occm} status --store {dir}"),
+        format!("openssl x509 -in {certificate} -noout -text"),
+        format!("{occm} inspect {certificate}"),
+        format!("{occm} status --store {store}"),
         format!("curl -s http://{address}/-/ledger"),
     ] {
         out::line(&format!("  {command}"));
@@ -201,24 +207,30 @@ fn print_welcome(dir: &Path, address: SocketAddr) {
     out::line("");
     out::line("Then try:");
     for (command, outcome) in [
+        (format!("rm -r {secret}"), "it is back, with the same bytes"),
         (
-            format!("rm -r {dir}/secrets/default/web-tls"),
-            "it is back, with the same bytes",
-        ),
-        (
-            format!("{occm} renew web-tls --wait --store {dir}"),
+            format!("{occm} renew web-tls --wait --store {store}"),
             "a new certificate",
         ),
         (
-            format!("{occm} status refused --store {dir}"),
+            format!("{occm} status refused --store {store}"),
             "what a wrong secret looks like",
         ),
     ] {
         out::line(&format!("  {command}  # {outcome}"));
     }
     out::line("");
-    out::line("Ctrl-C stops everything and deletes the directory.");
+    out::line(match throw_away {
+        true => "Ctrl-C stops everything and deletes the directory.",
+        false => "Ctrl-C stops everything; the directory stays.",
+    });
     out::line("");
+}
+
+/// A path as one word of a shell.
+fn word(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Into::into)
 }
 
 /// The objects of the try.

@@ -45,8 +45,15 @@ impl Inspect {
         }
         let name = self.what.display();
         let bytes = self.read().with_context(|| format!("{name}"))?;
+        anyhow::ensure!(!bytes.is_empty(), "{name}: is empty");
         match self.shown(&bytes) {
             Ok(text) => out::print(&text?),
+            Err(_) if is_pkcs12(&bytes) => anyhow::bail!(
+                "{name}: is a PKCS#12 file, which is not read; its certificates: openssl pkcs12 -nokeys -in {name} | occm inspect -"
+            ),
+            Err(_) if is_crl(&bytes) => anyhow::bail!(
+                "{name}: is a revocation list (CRL), which is not shown; see openssl crl -noout -text -in {name}"
+            ),
             Err(error) => anyhow::bail!(
                 "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
                  PEM or DER; or secret/NAME, certificate/NAME or issuer/NAME"
@@ -82,6 +89,19 @@ impl Inspect {
         anyhow::ensure!(bytes.len() as u64 <= MAX_BYTES, "is larger than 1 MiB");
         Ok(bytes)
     }
+}
+
+/// A SEQUENCE that begins with version 3 and has content of type data (RFC 7292, section 4).
+fn is_pkcs12(bytes: &[u8]) -> bool {
+    const DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+    let head = bytes.get(..40.min(bytes.len())).unwrap_or_default();
+    let has = |wanted: &[u8]| head.windows(wanted.len()).any(|part| part == wanted);
+    head.starts_with(&[0x30]) && has(&[0x02, 0x01, 0x03, 0x30]) && has(DATA)
+}
+
+fn is_crl(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(bytes);
+    head.contains("-----BEGIN X509 CRL-----")
 }
 
 /// The same facts as data: a list with one object for each thing in the file. Names are the text's, in camelCase.

@@ -130,9 +130,9 @@ impl Client {
         }
     }
 
-    /// Sends it and waits for nothing.
-    pub fn post_and_leave(&self, path: &str, body: &str) {
-        drop(self.open("POST", &format!("/api/v1{path}"), body.as_bytes()));
+    /// Sends it; the answer is for whoever reads the connection.
+    pub fn send(&self, method: &str, path: &str, body: &str) -> TcpStream {
+        self.open(method, &format!("/api/v1{path}"), body.as_bytes())
     }
 
     fn open(&self, method: &str, path: &str, body: &[u8]) -> TcpStream {

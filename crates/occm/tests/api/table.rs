@@ -135,6 +135,10 @@ pub fn whatever(client: &Client, path: &str) -> Client {
 pub fn tried(namespace: &str, nobody: &Client, as_role: &dyn Fn(&str) -> Client) {
     let mut wrong = Vec::new();
     for (method, path, body, least, good) in operations() {
+        // Who logs out is nobody afterwards: the tests of sessions do it.
+        if (method, path.as_str()) == ("DELETE", "/session") {
+            continue;
+        }
         let (path, body) = (path.replace("team", namespace), body.replace("team", namespace));
         for (rank, role) in ROLES.iter().enumerate() {
             let told = whatever(&as_role(role), &path).call(method, &path, &body);
