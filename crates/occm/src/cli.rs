@@ -44,15 +44,10 @@ const PLUGIN: &str = "kubectl-occm";
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What is logged to standard error: error, warn, info, debug, trace, or a list such as info,occm=debug
-    #[arg(
-        long,
-        global = true,
-        env = "OCCM_LOG",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
-    log_level: String,
+    /// What is logged to standard error: error, warn, info, debug, trace, or a list such as info,occm=debug. Default: info for
+    /// serve and ca, error for commands that print what there is to say
+    #[arg(long, global = true, env = "OCCM_LOG", value_name = "LEVEL")]
+    log_level: Option<String>,
     /// How log lines look
     #[arg(
         long,
@@ -158,8 +153,11 @@ fn command(program: Option<&OsStr>) -> clap::Command {
 
 impl Cli {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let quiet = matches!(self.command, Command::Dev(_)) && self.log_level == "info";
-        telemetry::start(if quiet { "error" } else { &self.log_level }, self.log_format)?;
+        let usual = match self.command {
+            Command::Serve(_) | Command::Ca(_) => "info",
+            _ => "error",
+        };
+        telemetry::start(self.log_level.as_deref().unwrap_or(usual), self.log_format)?;
         match self.command {
             Command::Dev(dev) => block_on(dev.run()),
             Command::Serve(serve) => block_on(serve.run()),

@@ -379,7 +379,8 @@ fn misnamed(header: &Header, key: &ObjectKey, line: usize) -> Body {
 /// A document with broken syntax: which object it is can often be told from its lines.
 fn unreadable(piece: &str, problem: &Problem) -> Body {
     let Some((kind, key)) = guessed(piece) else {
-        return Body::Lost(problem.line, problem.text.clone());
+        let (what, allowed) = problem.split();
+        return Body::Lost(problem.line, format!("{what}; allowed: {allowed}"));
     };
     let errors = FieldErrors(vec![problem.field_error()]);
     Body::Object((kind, key), Err(errors))
@@ -521,7 +522,22 @@ pub(super) fn facts(data: &InputData) -> InputFacts {
 }
 
 /// Syntax errors in the parser's words (their beginning), what they mean, and what is allowed.
-const SYNTAX: [(&str, &str, &str); 5] = [
+const SYNTAX: [(&str, &str, &str); 8] = [
+    (
+        "while scanning a plain scalar, found a tab",
+        "a tab stands where the line is indented",
+        "blanks for indentation",
+    ),
+    (
+        "recursion limit exceeded",
+        "it is nested too deep",
+        "fields and lists as in the examples",
+    ),
+    (
+        "alias replay limit exceeded",
+        "its aliases unfold to too much",
+        "at most 100000 values in a document",
+    ),
     (
         "tabs disallowed",
         "a tab stands where the line is indented",
