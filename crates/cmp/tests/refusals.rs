@@ -663,13 +663,3 @@ fn peer_text_in_errors_is_short_and_escaped() {
     );
     assert!(text.contains("%s%n\\u{d}\\u{a}\\u{1b}[2J"), "{text}");
 }
-
-/// A signer under its own root, with the right names.
-fn stranger() -> (Ca, Credentials) {
-    let root = Ca::root("CN=Root,O=Lab");
-    let own = key();
-    let certificate = root.issue(&Wish::new(CA_NAME, &own));
-    let chain = vec![root.certificate.clone()];
-    let credentials = Credentials::signature(own, certificate, chain).unwrap();
-    (root, credentials)
-}

@@ -18,16 +18,6 @@ use cmp::{Class, Credentials, ErrorKind};
 use refused::*;
 use support::*;
 
-/// A signer under its own root, with the right names.
-fn stranger() -> (Ca, Credentials) {
-    let root = Ca::root("CN=Root,O=Lab");
-    let own = key();
-    let certificate = root.issue(&Wish::new(CA_NAME, &own));
-    let chain = vec![root.certificate.clone()];
-    let credentials = Credentials::signature(own, certificate, chain).unwrap();
-    (root, credentials)
-}
-
 #[test]
 fn signer_without_a_path_to_the_anchors_is_refused_even_if_its_root_comes_along() {
     let world = World::new();

@@ -43,3 +43,13 @@ pub fn untrusted(error: CmpError) -> ErrorKind {
     assert_eq!(error.class, Class::Untrusted, "{error}");
     error.kind
 }
+
+/// A signer under its own root, with the right names.
+pub fn stranger() -> (Ca, Credentials) {
+    let root = Ca::root("CN=Root,O=Lab");
+    let own = key();
+    let certificate = root.issue(&Wish::new(CA_NAME, &own));
+    let chain = vec![root.certificate.clone()];
+    let credentials = Credentials::signature(own, certificate, chain).unwrap();
+    (root, credentials)
+}
