@@ -19,6 +19,7 @@ mod act;
 mod advice;
 mod exchange;
 mod health;
+mod lost;
 pub mod marks;
 mod polled;
 mod report;

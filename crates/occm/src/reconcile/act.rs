@@ -555,7 +555,7 @@ impl Manager {
                 return Err(StoreError::LeaseLost);
             }
             self.store.delete_record(subject, version).await?;
-            self.state().set_record(subject, None);
+            self.state().deleted_record(subject);
         }
         Ok(())
     }

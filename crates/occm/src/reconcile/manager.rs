@@ -302,10 +302,13 @@ impl Manager {
         let Some(decision) = self.decide(subject) else {
             return self.gone(subject).await;
         };
-        if matches!(decision, Decision::Issue { .. })
-            && let Some(go) = self.await_outputs(subject).await
-        {
-            return Ok(go);
+        if matches!(decision, Decision::Issue { .. }) {
+            if let Some(go) = self.await_outputs(subject).await {
+                return Ok(go);
+            }
+            if let Some(go) = self.await_record(subject) {
+                return Ok(go);
+            }
         }
         match decision {
             Decision::Repair { output, kind, why } => {
@@ -368,7 +371,7 @@ impl Manager {
             && self.may_act()
         {
             self.store.delete_record(subject, version).await?;
-            self.state().set_record(subject, None);
+            self.state().deleted_record(subject);
         }
         Ok(Go::Wait(None))
     }
@@ -467,7 +470,7 @@ impl Manager {
         if !fresh {
             let seen = self.store.read_record(subject).await?;
             let Some(seen) = seen else {
-                self.state().set_record(subject, None);
+                self.state().lost_record(subject);
                 return Err(StoreError::NotFound(format!("record of {subject}")));
             };
             let mut record = Record::from_bytes(seen.bytes.expose())

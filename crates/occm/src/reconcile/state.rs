@@ -21,6 +21,7 @@ use crate::model::plan::issuer::IdentityPlan;
 use crate::model::plan::{CertificatePlan, InputRef, IssuerPlan, RenewRule, named_outputs};
 use crate::model::reason::Reason;
 use crate::reconcile::issuer::{Problem, ReadyToUse};
+use crate::reconcile::lost::Lost;
 use crate::reconcile::outputs::OutputMemory;
 use crate::reconcile::pace::Pace;
 use crate::reconcile::spent::Spent;
@@ -55,6 +56,8 @@ pub struct State {
     pub polled: BTreeMap<InputRef, std::time::Duration>,
     /// What subjects have spent of their budgets.
     pub spent: Spent,
+    /// Subjects whose record somebody else took away.
+    pub(super) lost: Lost,
     /// Who was called to take a turn at which Issuer's CA.
     pub called: HashMap<Subject, ObjectKey>,
     outputs: HashMap<(ObjectKey, ObjectKey), Box<OutputMemory>>,
@@ -162,6 +165,7 @@ impl State {
             if let Some(entry) = self.issuers.remove(&key) {
                 self.unlink_issuer(&key, &entry);
             }
+            self.lost.object_gone(&Subject::Identity(key.clone()));
             woken.extend(self.certificates_of(&key));
             return woken;
         };
@@ -266,6 +270,7 @@ impl State {
                     woken.extend(self.others_at(secret, &key).cloned().map(Subject::Certificate));
                 }
             }
+            self.lost.object_gone(&Subject::Certificate(key));
             return woken;
         };
         let read = seen;
@@ -385,25 +390,16 @@ impl State {
     }
 
     fn apply_record(&mut self, subject: Subject, seen: Option<RecordSeen>) -> BTreeSet<Subject> {
-        let facts = match seen {
+        let known = self.records.get(&subject).map(|known| known.version);
+        match seen {
+            Some(seen) if known.is_some_and(|known| seen.version <= known) => BTreeSet::new(),
             Some(seen) => {
-                if self
-                    .records
-                    .get(&subject)
-                    .is_some_and(|known| seen.version <= known.version)
-                {
-                    return BTreeSet::new();
-                }
-                Some(self.read_record(&subject, &seen))
+                let facts = self.read_record(&subject, &seen);
+                self.set_record(&subject, Some(facts))
             }
-            None => {
-                if !self.records.contains_key(&subject) {
-                    return BTreeSet::new();
-                }
-                None
-            }
-        };
-        self.set_record(&subject, facts)
+            None if known.is_none() => BTreeSet::new(),
+            None => self.lost_record(&subject),
+        }
     }
 
     /// The facts of a record that was read, which somebody may have changed: what was spent stays spent.
@@ -411,6 +407,18 @@ impl State {
         let mut facts = RecordFacts::read(seen.bytes.expose(), seen.version);
         self.spent.merge(subject, &mut facts.ledger.transactions);
         facts
+    }
+
+    /// Takes in that somebody else took a record away.
+    pub fn lost_record(&mut self, subject: &Subject) -> BTreeSet<Subject> {
+        self.lost.record_gone(subject);
+        self.set_record(subject, None)
+    }
+
+    /// Takes in that we deleted a record ourselves: nobody waits for it.
+    pub fn deleted_record(&mut self, subject: &Subject) {
+        self.set_record(subject, None);
+        self.lost.forget(subject);
     }
 
     /// Takes in what we wrote ourselves, or what the watch told of a record; says who wants a look. What the watch told of a
@@ -433,6 +441,7 @@ impl State {
             .map(|c| c.fingerprint);
         match facts {
             Some(facts) => {
+                self.lost.forget(subject);
                 self.spent.wrote(subject, &facts.ledger.transactions);
                 self.records.insert(subject.clone(), Arc::new(facts));
             }
