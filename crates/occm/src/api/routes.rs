@@ -55,7 +55,7 @@ async fn read_body<T: DeserializeOwned>(request: Request, api: &Api) -> Result<T
     if !bytes.is_empty() && !is_json(kind.as_ref()) {
         return Err(Fault::new(
             Code::UnsupportedMediaType,
-            "the body is not said to be JSON; allowed: Content-Type application/json",
+            "the body is not said to be JSON; allowed: Content-Type application/json, or application/merge-patch+json",
         ));
     }
     let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
