@@ -44,6 +44,8 @@ pub enum Fault {
     WriteUnanswered,
     /// A write does not happen and an error is returned.
     WriteLost,
+    /// A Secret is written, and somebody changes it before the answer comes.
+    AnswerOvertaken,
     /// A read gives the state before the last one.
     StaleRead,
     /// The watch is lost; everything is listed again later.
@@ -111,6 +113,7 @@ impl Fault {
         Self::StoreConflict,
         Self::WriteUnanswered,
         Self::WriteLost,
+        Self::AnswerOvertaken,
         Self::StaleRead,
         Self::WatchLost,
         Self::WatchLate,
@@ -152,6 +155,7 @@ impl Fault {
             | Self::StoreConflict
             | Self::WriteUnanswered
             | Self::WriteLost
+            | Self::AnswerOvertaken
             | Self::StaleRead
             | Self::Kill => return None,
             Self::CaDown | Self::CaUnreachable | Self::CaSlow => 14.0 * 24.0,

@@ -63,6 +63,18 @@ impl SimStore {
         conflicts: Conflicts,
         write: impl FnOnce(&Arc<World>, &mut Dice) -> StoreResult<T> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<T>> {
+        self.write_and(step, place, conflicts, |_, _| None, write)
+    }
+
+    /// A write; `then` may say when its answer comes.
+    fn write_and<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        place: String,
+        conflicts: Conflicts,
+        then: impl FnOnce(&Arc<World>, &mut Dice) -> Option<SignedDuration> + Send + 'static,
+        write: impl FnOnce(&Arc<World>, &mut Dice) -> StoreResult<T> + Send + 'static,
+    ) -> BoxFuture<'static, StoreResult<T>> {
         let (process, at) = (self.process, self.world.now());
         self.world.history().acts.push(ActNote {
             at,
@@ -83,7 +95,8 @@ impl SimStore {
                 if written.is_ok() && world.strikes(dice, Fault::WriteUnanswered, 0.004) {
                     return (Err(unavailable(step)), SignedDuration::from_secs(2));
                 }
-                (written, back)
+                let late = written.is_ok().then(|| then(world, dice)).flatten();
+                (written, late.unwrap_or(back))
             })
             .boxed()
     }
@@ -94,13 +107,20 @@ impl SimStore {
         key: ObjectKey,
         write: impl FnOnce(&Arc<World>) -> StoreResult<SecretFacts> + Send + 'static,
     ) -> BoxFuture<'static, StoreResult<SecretFacts>> {
-        let process = self.process;
-        self.write(step, secret_place(&key), Conflicts::AtTimes, move |world, _| {
-            let written = write(world)?;
-            note_output(world, By::Process(process), &key);
-            answer_in_a_fight(world, &key);
-            Ok(written)
-        })
+        let (process, written_to) = (self.process, key.clone());
+        let then = move |world: &Arc<World>, dice: &mut Dice| overtaken(world, dice, &written_to);
+        self.write_and(
+            step,
+            secret_place(&key),
+            Conflicts::AtTimes,
+            then,
+            move |world, _| {
+                let written = write(world)?;
+                note_output(world, By::Process(process), &key);
+                answer_in_a_fight(world, &key);
+                Ok(written)
+            },
+        )
     }
 }
 
@@ -168,6 +188,30 @@ fn keep_as_backup(world: &World, dice: &mut Dice, subject: &Subject, bytes: &pki
     backups.push_back((now, Arc::new(bytes.clone())));
 }
 
+/// Somebody changes what was written, and its writer is told so before its answer comes: when that is.
+fn overtaken(world: &Arc<World>, dice: &mut Dice, key: &ObjectKey) -> Option<SignedDuration> {
+    if !world.strikes(dice, Fault::AnswerOvertaken, 0.004) {
+        return None;
+    }
+    let soon = SignedDuration::from_millis(dice.random().between(50, 500));
+    spoil_later(world, soon, key, "kubectl-edit");
+    Some(soon + SignedDuration::from_millis(dice.random().between(100, 20_000)))
+}
+
+/// Somebody spoils a value of a Secret after this time.
+fn spoil_later(world: &Arc<World>, after: SignedDuration, key: &ObjectKey, who: &'static str) {
+    let (later, key) = (Arc::clone(world), key.clone());
+    world.clockwork.run_after(after, move || {
+        later.people.edit_secret(&key, who, |secret| {
+            let first = secret.data.keys().next().cloned();
+            if let Some(first) = first {
+                secret.data.insert(first, pki::Secret::new(b"mine".to_vec()));
+            }
+        });
+        note_output(&later, By::People, &key);
+    });
+}
+
 /// A writer that fights with us answers our write.
 fn answer_in_a_fight(world: &Arc<World>, key: &ObjectKey) {
     let now = world.now();
@@ -178,16 +222,7 @@ fn answer_in_a_fight(world: &Arc<World>, key: &ObjectKey) {
         .filter(|fight| fight.until > now)
         .cloned();
     let Some(fight) = fight else { return };
-    let (later, key) = (Arc::clone(world), key.clone());
-    world.clockwork.run_after(fight.answer_after, move || {
-        later.people.edit_secret(&key, "sidecar-operator", |secret| {
-            let first = secret.data.keys().next().cloned();
-            if let Some(first) = first {
-                secret.data.insert(first, pki::Secret::new(b"mine".to_vec()));
-            }
-        });
-        note_output(&later, By::People, &key);
-    });
+    spoil_later(world, fight.answer_after, key, "sidecar-operator");
 }
 
 /// The store's own answer, which in memory is there at once.

@@ -87,6 +87,7 @@ impl Driver {
             | Fault::StoreConflict
             | Fault::WriteUnanswered
             | Fault::WriteLost
+            | Fault::AnswerOvertaken
             | Fault::StaleRead
             | Fault::Kill => false,
         }
