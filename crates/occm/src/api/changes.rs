@@ -137,7 +137,7 @@ async fn happening(
     namespace: Option<&str>,
 ) -> Answer<SelectAll<BoxStream<'static, Happening>>> {
     let objects = api.objects(caller)?;
-    if let Door::Shared(_) = &api.door {
+    if matches!(api.door, Door::Shared(_)) {
         return Ok(select_all([objects.happening(&Scope::All)]));
     }
     let mut namespaces = api.namespaces_where(caller, Verb::List, Resource::Events).await?;

@@ -43,7 +43,6 @@ async fn read_body<T: DeserializeOwned>(request: Request, api: &Api) -> Result<T
     let limit = api.limits.body_bytes;
     let bytes = axum::body::to_bytes(request.into_body(), limit)
         .await
-        .map(zeroize_later)
         .map_err(|error| {
             let too_large =
                 std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>());
@@ -80,11 +79,6 @@ async fn read_body<T: DeserializeOwned>(request: Request, api: &Api) -> Result<T
         )
     })?;
     Ok(value)
-}
-
-/// Bodies may hold secrets. The reader's own copy cannot be wiped; this is one copy less.
-fn zeroize_later(bytes: axum::body::Bytes) -> axum::body::Bytes {
-    bytes
 }
 
 /// A message of the reader without the value that it repeats: it may be a secret under a wrong name.
