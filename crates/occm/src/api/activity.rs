@@ -254,10 +254,6 @@ pub(crate) async fn activity(
     Params(query): Params<ActivityQuery>,
 ) -> Answer<Reply<Activity>> {
     let limit = query.limit.unwrap_or(DEFAULT);
-    if limit == 0 || limit > api.limits.page {
-        let allowed = format!("1 to {}", api.limits.page);
-        return Err(Fault::field("limit", format!("{limit} is not possible"), allowed));
-    }
     let object = query.object.as_deref().map(object).transpose()?;
     let namespaces = wanted_namespaces(&api, &caller, Resource::Events, query.namespace.as_deref()).await?;
     let namespaces: Vec<String> = namespaces.into_iter().collect();

@@ -405,13 +405,6 @@ fn page<E, R>(
     row: impl Fn(E) -> R,
 ) -> Answer<List<R>> {
     let limit = limit.unwrap_or(api.limits.default_page);
-    if limit == 0 || limit > api.limits.page {
-        return Err(Fault::field(
-            "limit",
-            format!("{limit} is not possible"),
-            format!("1 to {}", api.limits.page),
-        ));
-    }
     let total = found.len();
     let start = match next {
         None => 0,

@@ -14,7 +14,7 @@ use crate::api::access::{Resource, Verb};
 use crate::api::audit::Line;
 use crate::api::caller::Caller;
 use crate::api::problem::{Answer, Code, Fault};
-use crate::api::routes::{Body, IfMatch, Key, Params, Reply, WriteQuery};
+use crate::api::routes::{Body, IfMatch, Key, Params, Reply, WriteQuery, Written};
 use crate::client::{ClientError, Item, Objects, Run, check};
 use crate::model::object::{Kind, ObjectKey};
 
@@ -260,7 +260,7 @@ macro_rules! handlers {
                 State(api): State<Arc<Api>>,
                 caller: Caller,
                 Params(query): Params<WriteQuery>,
-                Body(object): Body<Value>,
+                Body(Written(object)): Body<Written>,
             ) -> Answer<Reply<Value>> {
                 super::create(api, caller, object, query.run(), $kind).await
             }
@@ -271,7 +271,7 @@ macro_rules! handlers {
                 Key(key): Key,
                 IfMatch(expected): IfMatch,
                 Params(query): Params<WriteQuery>,
-                Body(object): Body<Value>,
+                Body(Written(object)): Body<Written>,
             ) -> Answer<Reply<Value>> {
                 super::replace(api, caller, key, expected, object, query.run(), $kind).await
             }
@@ -282,7 +282,7 @@ macro_rules! handlers {
                 Key(key): Key,
                 IfMatch(expected): IfMatch,
                 Params(query): Params<WriteQuery>,
-                Body(change): Body<Value>,
+                Body(Written(change)): Body<Written>,
             ) -> Answer<Reply<Value>> {
                 super::patch(api, caller, key, expected, change, query.run(), $kind).await
             }

@@ -1,6 +1,7 @@
 //! What operations are made of: readers of requests, answers, and the description that the OpenAPI document comes from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -12,8 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use http_body_util::LengthLimitError;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::api::Api;
 use crate::api::bounds;
@@ -79,6 +81,69 @@ async fn read_body<T: DeserializeOwned>(request: Request, api: &Api) -> Result<T
         )
     })?;
     Ok(value)
+}
+
+/// An object as somebody wrote it. A field that is there twice is refused, as files refuse it: one of the two would be lost.
+pub(crate) struct Written(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsWritten).map(Self)
+    }
+}
+
+struct AsWritten;
+
+impl<'de> Visitor<'de> for AsWritten {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Written(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some((name, Written(value))) = fields.next_entry::<String, _>()? {
+            if object.contains_key(&name) {
+                let name = crate::model::field::shown(&name);
+                return Err(serde::de::Error::custom(format_args!("{name} is there twice")));
+            }
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
 }
 
 /// A message of the reader without the value that it repeats: it may be a secret under a wrong name.
@@ -465,14 +530,13 @@ impl Operation {
     }
 }
 
-/// Refuses parameters where there are none: one that is misspelt or stands at the wrong place would do nothing.
+/// Refuses parameters where there are none.
 async fn no_query(request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let Some(name) = query.split(['&', '=']).find(|part| !part.is_empty()) else {
         return next.run(request).await;
     };
-    let name = crate::model::field::shown(name);
-    Fault::field("query", format!("{name} is no parameter here"), "no parameters").into_response()
+    bounds::unknown(name, "no parameters").into_response()
 }
 
 /// The methods of each path, for what comes with another one.

@@ -475,6 +475,28 @@ fn the_activity_says_how_far_back_each_of_its_parts_reaches() {
 }
 
 #[test]
+fn a_field_that_is_there_twice_is_refused() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin();
+    let good = certificate("default", "web").to_string();
+    for twice in [
+        good.replacen("\"spec\":{", "\"spec\":{\"commonName\":\"other.example\",", 1),
+        good.replacen('{', "{\"kind\":\"Certificate\",", 1),
+    ] {
+        let refused = api.post("/certificates", &twice).is(422);
+        assert!(refused.body.contains("is there twice"), "{}", refused.body);
+    }
+    api.post("/certificates", &good).is(201);
+    api.any()
+        .call(
+            "PATCH",
+            "/certificates/default/web",
+            r#"{"spec":{"onDrift":"Alert","onDrift":"Restore"}}"#,
+        )
+        .is(422);
+}
+
+#[test]
 fn a_parameter_that_is_not_there_is_refused_everywhere() {
     let served = Served::start(Host::new(), &[]);
     let api = served.admin();
