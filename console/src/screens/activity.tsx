@@ -94,10 +94,10 @@ function Reach({ of }: { of: Told }) {
     <>
       {of.eventsReachBackTo && (
         <>
-          Events reach back to <When time={of.eventsReachBackTo} />,{' '}
+          Events since <When time={of.eventsReachBackTo} />.{' '}
         </>
       )}
-      what people did to <When time={of.auditReachesBackTo} />. {of.note}
+      What people did since <When time={of.auditReachesBackTo} />. {of.note}
     </>
   );
 }
