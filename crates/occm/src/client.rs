@@ -114,11 +114,8 @@ pub enum Run {
 }
 
 /// What must stand where something is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Whatever stands there, or nothing.
-    #[default]
-    Whatever,
     /// Nothing; else [`ClientError::Exists`].
     Nothing,
     /// Something, in any version; else [`ClientError::NotFound`].

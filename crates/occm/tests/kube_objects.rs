@@ -106,7 +106,7 @@ async fn the_api_server_decides_who_may_do_what() {
             .write_input(
                 &input(InputKind::Secret, "mine", "mac"),
                 &values(&[("a", b"b")]),
-                &Expected::Whatever,
+                &Expected::Nothing,
                 Run::Real,
             )
             .await

@@ -182,7 +182,7 @@ async fn a_file_behind_a_symlink_and_a_secret_of_ours_are_left_alone() {
         .write_input(
             &ours,
             &values(&[("k", b"planted")]),
-            &Expected::Whatever,
+            &Expected::Something,
             Run::Real,
         )
         .await

@@ -360,14 +360,11 @@ impl KubeObjects {
         };
         let all = core_path(plural, Some(&key.namespace));
         let version = |reply: Reply| Ok(open_metadata(&what, &reply.body)?.1);
-        if matches!(expected, Expected::Whatever | Expected::Nothing) {
+        if *expected == Expected::Nothing {
             let body = input_body(input, values, None)?;
             let url = format!("{all}{}", self.write_query(run));
             let made = self.door.send(&what, Method::POST, &url, Body::Raw(body)).await?;
-            match success(&what, made) {
-                Err(ClientError::Exists(_)) if *expected == Expected::Whatever => {}
-                done => return done.and_then(version),
-            }
+            return success(&what, made).and_then(version);
         }
         let one = format!("{all}/{}", part(&key.name));
         let reply = success(&what, self.door.metadata(&what, &one).await?)?;

@@ -134,7 +134,7 @@ impl RemoteObjects {
         if method != Method::GET {
             let (name, tag) = match expected {
                 Expected::Nothing => (header::IF_NONE_MATCH, "*".to_owned()),
-                Expected::Whatever | Expected::Something => (header::IF_MATCH, "*".to_owned()),
+                Expected::Something => (header::IF_MATCH, "*".to_owned()),
                 Expected::Version(version) => (header::IF_MATCH, format!("\"{version}\"")),
             };
             if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -518,24 +518,15 @@ impl Objects for RemoteObjects {
             let body = json!({ "kind": kind, "namespace": key.namespace, "name": key.name, "data": data });
             let what = format!("{kind} {key}");
             let path = format!("/inputs{}", dry(run));
-            let write = async |expected: &Expected| {
-                let told = self
-                    .send_if(&what, Method::POST, &path, expected, Some(&body))
-                    .await?;
-                let version = told.get("resourceVersion").and_then(Value::as_str);
-                Ok(version.unwrap_or_default().to_owned())
-            };
-            match expected {
-                Expected::Whatever => match write(&Expected::Nothing).await {
-                    Err(ClientError::Conflict(_)) => write(&Expected::Something).await,
-                    done => done,
-                },
-                Expected::Nothing => match write(expected).await {
-                    Err(ClientError::Conflict(what)) => Err(ClientError::Exists(what)),
-                    done => done,
-                },
-                Expected::Something | Expected::Version(_) => write(expected).await,
-            }
+            let sent = self
+                .send_if(&what, Method::POST, &path, expected, Some(&body))
+                .await;
+            let told = sent.map_err(|error| match (error, expected) {
+                (ClientError::Conflict(what), Expected::Nothing) => ClientError::Exists(what),
+                (error, _) => error,
+            })?;
+            let version = told.get("resourceVersion").and_then(Value::as_str);
+            Ok(version.unwrap_or_default().to_owned())
         }
         .boxed()
     }

@@ -267,7 +267,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &mac,
             &values(&[("secret", b"planted")]),
-            &Expected::Whatever,
+            &Expected::Nothing,
             Run::Dry,
         )
         .await
@@ -280,7 +280,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &mac,
             &values(&[("secret", b"planted"), ("other", b"x")]),
-            &Expected::Whatever,
+            &Expected::Nothing,
             Run::Real,
         )
         .await
@@ -289,7 +289,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &mac,
             &values(&[("secret", b"replaced")]),
-            &Expected::Whatever,
+            &Expected::Something,
             Run::Real,
         )
         .await
@@ -303,7 +303,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &trust,
             &values(&[("ca.pem", b"text"), ("ca.der", &[0x30, 0x80, 0xff])]),
-            &Expected::Whatever,
+            &Expected::Nothing,
             Run::Real,
         )
         .await
@@ -312,7 +312,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &trust,
             &values(&[("ca.pem", b"other")]),
-            &Expected::Whatever,
+            &Expected::Something,
             Run::Real,
         )
         .await
@@ -323,7 +323,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         values(&[("a", &vec![b'x'; 2 << 20])]),
     ] {
         let refused = objects
-            .write_input(&mac, &wrong, &Expected::Whatever, Run::Real)
+            .write_input(&mac, &wrong, &Expected::Something, Run::Real)
             .await
             .unwrap_err();
         assert!(matches!(refused, ClientError::Invalid(..)), "{refused}");
@@ -336,7 +336,7 @@ async fn inputs_go_in_and_do_not_come_out(objects: &dyn Objects, namespace: &str
         .write_input(
             &pair,
             &values(&[("tls.key", pem.as_bytes())]),
-            &Expected::Whatever,
+            &Expected::Nothing,
             Run::Real,
         )
         .await
