@@ -177,13 +177,13 @@ impl Dev {
 }
 
 fn print_welcome(dir: &Path, address: SocketAddr, throw_away: bool) {
-    let occm = std::env::current_exe().map_or_else(|_| "occm".to_owned(), |path| word(&path));
-    let at = |path: &str| word(&dir.join(path));
+    let occm = std::env::current_exe().map_or_else(|_| "occm".to_owned(), |path| out::word(&path));
+    let at = |path: &str| out::word(&dir.join(path));
     let (certificate, secret) = (
         at("secrets/default/web-tls/tls.crt"),
         at("secrets/default/web-tls"),
     );
-    let store = word(dir);
+    let store = out::word(dir);
     let dir = dir.display();
     out::line("occm dev: a CA, the manager and a few certificates in one process. NOT FOR PRODUCTION");
     out::line("");
@@ -225,12 +225,6 @@ fn print_welcome(dir: &Path, address: SocketAddr, throw_away: bool) {
         false => "Ctrl-C stops everything; the directory stays.",
     });
     out::line("");
-}
-
-/// A path as one word of a shell.
-fn word(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Into::into)
 }
 
 /// The objects of the try.

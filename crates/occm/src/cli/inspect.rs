@@ -49,10 +49,12 @@ impl Inspect {
         match self.shown(&bytes) {
             Ok(text) => out::print(&text?),
             Err(_) if is_pkcs12(&bytes) => anyhow::bail!(
-                "{name}: is a PKCS#12 file, which is not read; its certificates: openssl pkcs12 -nokeys -in {name} | occm inspect -"
+                "{name}: is a PKCS#12 file, which is not read; its certificates: openssl pkcs12 -nokeys -in {} | occm inspect -",
+                out::word(&self.what)
             ),
             Err(_) if is_crl(&bytes) => anyhow::bail!(
-                "{name}: is a revocation list (CRL), which is not shown; see openssl crl -noout -text -in {name}"
+                "{name}: is a revocation list (CRL), which is not shown; see openssl crl -noout -text -in {}",
+                out::word(&self.what)
             ),
             Err(error) => anyhow::bail!(
                 "{name}: {error}; allowed: a certificate, a chain, a private key, a PKCS#10 request or a CMP message, \
@@ -100,8 +102,8 @@ fn is_pkcs12(bytes: &[u8]) -> bool {
 }
 
 fn is_crl(bytes: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(bytes);
-    head.contains("-----BEGIN X509 CRL-----")
+    const LABEL: &[u8] = b"-----BEGIN X509 CRL-----";
+    bytes.windows(LABEL.len()).any(|part| part == LABEL)
 }
 
 /// The same facts as data: a list with one object for each thing in the file. Names are the text's, in camelCase.

@@ -1,6 +1,7 @@
 //! Printing for commands: a reader that went away (`| head`) ends the text, not the program.
 
 use std::io::Write;
+use std::path::Path;
 
 /// Prints a text; a closed standard output is no error.
 pub(crate) fn print(text: &str) {
@@ -11,4 +12,10 @@ pub(crate) fn print(text: &str) {
 /// Prints a line; a closed standard output is no error.
 pub(crate) fn line(text: &str) {
     print(&format!("{text}\n"));
+}
+
+/// A path as one word of a shell, for commands that are meant to be pasted.
+pub(crate) fn word(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Into::into)
 }

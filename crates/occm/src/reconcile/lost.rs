@@ -49,7 +49,11 @@ impl Manager {
     pub(super) fn await_record(&self, subject: &Subject) -> Option<Go> {
         let now = self.clock.now();
         let until = self.state().lost.until(subject, now)?;
-        (now < until).then_some(Go::Wait(Some(until)))
+        if until <= now {
+            return None;
+        }
+        tracing::debug!(%subject, %until, "its record was taken away and may be restored: nothing is issued yet");
+        Some(Go::Wait(Some(until)))
     }
 }
 

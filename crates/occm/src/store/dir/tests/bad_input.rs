@@ -113,6 +113,28 @@ async fn broken_syntax_breaks_the_object_whose_lines_can_still_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_names_no_object_is_told_with_what_is_allowed() {
+    let bomb = (1..9).fold("a0: &a0 [x]\n".to_owned(), |text, i| {
+        let before = format!("*a{}", i - 1);
+        format!("{text}a{i}: &a{i} [{}]\n", vec![before; 9].join(", "))
+    });
+    let deep = format!("a: {}{}\n", "[".repeat(5000), "]".repeat(5000));
+    for (text, wanted) in [
+        ("only words", "allowed: fields, as in {name: value}"),
+        (
+            "kind: Certificate\n\tmetadata: {}\n",
+            "allowed: blanks for indentation",
+        ),
+        (&deep, "it is nested too deep; allowed: "),
+        (&bomb, "its aliases unfold to too much; allowed: at most "),
+    ] {
+        let (_host, store) = opened("odd.yaml", text).await;
+        let told = problems(&store);
+        assert!(told.contains("odd.yaml") && told.contains(wanted), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_other_documents_of_a_broken_file_go_on() {
     let text = format!(
         "{}---\nkind: [\n---\n# nothing\n---\n{}---\n",
