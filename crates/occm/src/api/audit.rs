@@ -102,10 +102,9 @@ impl Audit {
         });
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.kept.push_back(Arc::clone(&kept));
-        while lines.kept.len() > api.limits.activity
-            && let Some(dropped) = lines.kept.pop_front()
-        {
-            lines.since = lines.kept.front().map_or(dropped.time, |oldest| oldest.time);
+        if lines.kept.len() > api.limits.activity {
+            lines.kept.pop_front();
+            lines.since = lines.kept.front().map_or(kept.time, |oldest| oldest.time);
         }
         drop(lines);
         let _ = self.written.send(kept);

@@ -11,19 +11,17 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Api;
 use crate::api::access::Authority;
 use crate::api::audit::Line;
 use crate::api::guard::{self, writes};
 use crate::api::problem::{Answer, Code, Fault};
 use crate::api::session::{self, Session};
+use crate::api::{Api, table};
 
 /// Header that a browser's write carries.
 pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 /// Header of what a page reads by itself, with nobody at the keyboard.
 const BACKGROUND_HEADER: &str = "x-occm-background";
-/// The stream of changes, which browsers open again by themselves.
-const STREAM: &str = "/api/v1/changes";
 /// Longest bearer token.
 const MAX_TOKEN: usize = 8 * 1024;
 
@@ -123,7 +121,9 @@ pub(crate) async fn identify(State(api): State<Arc<Api>>, mut request: Request, 
 /// Whether a request shows that somebody is there: what a page reads by itself does not.
 fn is_use(request: &Request) -> bool {
     let by_itself = request.headers().contains_key(BACKGROUND_HEADER);
-    !by_itself && request.uri().path() != STREAM
+    // Browsers open the stream of changes again by themselves.
+    let is_stream = request.uri().path().strip_prefix(table::BASE) == Some("/changes");
+    !by_itself && !is_stream
 }
 
 async fn identity(api: &Api, headers: &HeaderMap, now: Timestamp) -> Answer<Option<Caller>> {

@@ -179,14 +179,14 @@ impl Reader {
                     }
                     continue;
                 }
-                written = self.written.recv() => {
-                    if let Ok(kept) = written
-                        && let Some(event) = self.audited(&kept).await
-                    {
-                        return Some(event);
-                    }
-                    continue;
-                }
+                written = self.written.recv() => match written {
+                    Ok(kept) => match self.audited(&kept).await {
+                        Some(event) => return Some(event),
+                        None => continue,
+                    },
+                    Err(broadcast::error::RecvError::Lagged(_)) => return self.missed_some(),
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
                 () = tokio::time::sleep(LOOK_AGAIN) => continue,
             };
             match moved {
@@ -195,13 +195,15 @@ impl Reader {
                         return Some(event);
                     }
                 }
-                // Too slow: the reader is told to read its lists again.
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    return self.told("synced", None, &Synced { complete: false });
-                }
+                Err(broadcast::error::RecvError::Lagged(_)) => return self.missed_some(),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+
+    /// Too slow: the reader is told to read its lists again.
+    fn missed_some(&self) -> Option<Event> {
+        self.told("synced", None, &Synced { complete: false })
     }
 
     async fn happened(&mut self, happening: Happening) -> Option<Event> {
@@ -211,7 +213,7 @@ impl Reader {
                 return None;
             }
             Happening::Now(happened) => happened,
-            Happening::Missed => return self.told("synced", None, &Synced { complete: false }),
+            Happening::Missed => return self.missed_some(),
         };
         if !self.may_see(&happened.key.namespace, Resource::Events).await {
             return None;

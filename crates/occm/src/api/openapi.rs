@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::problem::Problem;
-use crate::api::routes::{Content, Operation, Reply};
+use crate::api::routes::{Content, Operation, Precondition, Reply};
 use crate::api::table;
 use crate::crd;
 
@@ -125,14 +125,14 @@ fn parameters(operation: &Operation, schemas: &mut SchemaGenerator) -> Vec<Value
             }));
         }
     }
-    if operation.if_match {
+    if operation.precondition == Precondition::IfMatch {
         all.push(json!({
             "name": "If-Match", "in": "header", "required": true,
             "description": "ETag that the object was read with, or `*`.",
             "schema": { "type": "string", "pattern": "^(\\*|\"[!#-~]+\")$" },
         }));
     }
-    if operation.conditional {
+    if operation.precondition == Precondition::Either {
         all.push(json!({
             "name": "If-None-Match", "in": "header", "required": false,
             "description": "`*`: nothing may stand there yet. This or `If-Match` must be sent.",
@@ -206,7 +206,7 @@ fn responses(operation: &Operation, schemas: &mut SchemaGenerator) -> Value {
     if operation.method != Method::GET {
         failures.extend(["409", "412"]);
     }
-    if operation.if_match || operation.conditional {
+    if operation.precondition != Precondition::None {
         failures.push("428");
     }
     for code in failures {

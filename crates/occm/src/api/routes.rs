@@ -386,6 +386,17 @@ pub(crate) enum Content {
     Empty,
 }
 
+/// Which header of a precondition a request must carry (RFC 9110, section 13).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// None.
+    None,
+    /// `If-Match`.
+    IfMatch,
+    /// `If-Match`, or `If-None-Match: *`.
+    Either,
+}
+
 /// An operation as the OpenAPI document tells it.
 pub(crate) struct Operation {
     pub(crate) method: Method,
@@ -398,9 +409,7 @@ pub(crate) struct Operation {
     pub(crate) body: Option<(Content, bool)>,
     pub(crate) answer: (u16, Content),
     pub(crate) etag: bool,
-    pub(crate) if_match: bool,
-    /// `If-None-Match: *` or `If-Match`.
-    pub(crate) conditional: bool,
+    pub(crate) precondition: Precondition,
     pub(crate) public: bool,
 }
 
@@ -429,8 +438,7 @@ impl Operation {
             body: None,
             answer: (200, Content::Empty),
             etag: false,
-            if_match: false,
-            conditional: false,
+            precondition: Precondition::None,
             public: false,
         }
     }
@@ -497,12 +505,12 @@ impl Operation {
     }
 
     pub(crate) fn if_match(mut self) -> Self {
-        self.if_match = true;
+        self.precondition = Precondition::IfMatch;
         self
     }
 
     pub(crate) fn conditional(mut self) -> Self {
-        self.conditional = true;
+        self.precondition = Precondition::Either;
         self
     }
 

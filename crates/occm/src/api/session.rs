@@ -1,4 +1,4 @@
-//! Sessions of browsers: everything about one stands in its cookie, sealed; nothing is kept here.
+//! Sessions of browsers: everything about one stands in its cookie, sealed. Kept here is only which ones were logged out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,11 +107,11 @@ impl Session {
     }
 }
 
-/// Sessions that were logged out before their time, each until its cookie would not be taken any more.
+/// Sessions that were logged out at this replica, each until its cookie would not be taken any more.
 #[derive(Default)]
 pub(crate) struct Ended(Mutex<BTreeMap<String, Timestamp>>);
 
-/// Logged-out sessions that are remembered.
+/// Logged-out sessions that are remembered; of more only the cookie is taken away.
 const MAX_ENDED: usize = 10_000;
 
 impl Ended {

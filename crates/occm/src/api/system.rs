@@ -1,6 +1,5 @@
 //! About this process: health, version, limits, log level.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -16,6 +15,7 @@ use crate::api::problem::{Answer, Code, Fault};
 use crate::api::routes::{Body, IfMatch, Params, Reply, WriteQuery};
 use crate::client::Run;
 use crate::model::object::{API_VERSION, ObjectKey};
+use crate::store::ContentHash;
 use crate::telemetry::{self, LevelError};
 
 /// Longest time that a changed log level lasts, in minutes: a day.
@@ -190,9 +190,7 @@ fn told(api: &Api) -> Reply<LogLevel> {
 
 /// Names a level and its end.
 fn version_of(now: &telemetry::Now) -> String {
-    let mut hasher = DefaultHasher::new();
-    now.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    ContentHash::of(format!("{now:?}").as_bytes()).to_hex()
 }
 
 /// `GET /api/v1/log-level`

@@ -152,6 +152,23 @@ fn a_write_whose_caller_is_gone_is_done_and_has_its_line() {
 }
 
 #[test]
+fn a_write_whose_body_ends_early_is_no_large_one() {
+    let served = Served::start(Host::new(), &[]);
+    let api = served.admin().with("Content-Length", "5000");
+    drop(api.send("POST", "/certificates", ""));
+    let line = wait_for("the line", || {
+        let log = served.host.log_text();
+        log.lines()
+            .find(|line| line.contains("audit=true"))
+            .map(str::to_owned)
+    });
+    assert!(
+        line.contains("result=\"InvalidRequest\"") && line.contains("who=\"admin\""),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_flood_of_writes_has_one_line() {
     let served = Served::start(Host::new(), &["OCCM_REQUESTS_PER_SECOND=1"]);
     let told: Vec<_> = (0..30)
