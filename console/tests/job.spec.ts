@@ -35,6 +35,7 @@ for (const kind of ['a directory', 'Kubernetes'] as const) {
       watched.expected.add(412);
       await place.logIn(page);
       await makeIssuer(page, ca);
+      await refusedIssuer(page, ca);
       await makeCertificate(page);
       const first = await issued(page, place);
 
@@ -73,7 +74,29 @@ for (const kind of ['a directory', 'Kubernetes'] as const) {
 async function makeIssuer(page: Page, ca: Ca) {
   await page.getByRole('link', { name: 'Issuers', exact: true }).click();
   await page.getByRole('link', { name: 'New Issuer' }).first().click();
-  await field(page, 'Name').fill('lab-ca');
+  await describeIssuer(page, ca, 'lab-ca');
+  await expect(page.getByText('Dry run: the server takes this Issuer')).toBeVisible();
+  // Typed once, shown nowhere.
+  expect(await page.content()).not.toContain(SECRET);
+  await page.getByRole('button', { name: 'Create', exact: true }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'lab-ca' })).toBeVisible();
+  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
+  await expect(page.getByText('CN=occm.lab.example', { exact: true })).toBeVisible();
+  await page.getByRole('button', { name: 'Test connection' }).click();
+  await expect(page.getByText('The CA answers')).toBeVisible();
+}
+
+/** The same inputs typed in for another Issuer: they are somebody's already. */
+async function refusedIssuer(page: Page, ca: Ca) {
+  await page.getByRole('link', { name: 'Issuers', exact: true }).first().click();
+  await page.getByRole('link', { name: 'New Issuer' }).first().click();
+  await describeIssuer(page, ca, 'other-ca');
+  await page.getByRole('button', { name: 'Create', exact: true }).click();
+  await expect(page.getByText(/lab-ca-mac exists already/)).toBeVisible();
+}
+
+async function describeIssuer(page: Page, ca: Ca, name: string) {
+  await field(page, 'Name').fill(name);
   await field(page, 'Address of the CMP endpoint').fill(ca.url);
   await next(page);
   await field(page, 'Reference value').fill(REFERENCE);
@@ -87,15 +110,6 @@ async function makeIssuer(page: Page, ca: Ca) {
   await field(page, 'CA certificates').fill(ca.root);
   await next(page);
   await next(page);
-  await expect(page.getByText('Dry run: the server takes this Issuer')).toBeVisible();
-  // Typed once, shown nowhere.
-  expect(await page.content()).not.toContain(SECRET);
-  await page.getByRole('button', { name: 'Create', exact: true }).click();
-  await expect(page.getByRole('heading', { level: 1, name: 'lab-ca' })).toBeVisible();
-  await expect(page.locator('.occm-headline').getByText('Ready', { exact: true })).toBeVisible();
-  await expect(page.getByText('CN=occm.lab.example', { exact: true })).toBeVisible();
-  await page.getByRole('button', { name: 'Test connection' }).click();
-  await expect(page.getByText('The CA answers')).toBeVisible();
 }
 
 async function makeCertificate(page: Page) {
