@@ -168,6 +168,39 @@ fn a_lost_record_is_made_again_from_the_output() {
 }
 
 #[test]
+fn a_record_that_comes_back_after_the_inputs_is_waited_for_however_long_they_were_away() {
+    let ca = Ca::start("{}");
+    let host = Host::with_web(&ca, "", "");
+    let (issued, key) = (ca.ledger().len(), host.wait_output("web-tls", "tls.key"));
+    let record = host.path().join(".occm/records/default/occm-record-web");
+    let kept = std::fs::read(&record).unwrap();
+    std::fs::remove_file(&record).unwrap();
+    std::fs::remove_dir_all(host.path().join("secrets/default/web-tls")).unwrap();
+    wait_for("the record is waited for", || {
+        host.log_text().contains("it is waited for").then_some(())
+    });
+    let issuer = std::fs::read_to_string(host.path().join("issuer.yaml")).unwrap();
+    let (_, without_inputs) = issuer.rsplit_once("---\n").unwrap();
+    host.write("issuer.yaml", without_inputs);
+    wait_for("the Issuer misses its inputs", || {
+        (reason(&host.status("web")?, "Ready") == "InputMissing").then_some(())
+    });
+    // Longer than a record is waited for.
+    std::thread::sleep(std::time::Duration::from_secs(11));
+    host.write("issuer.yaml", &issuer);
+    wait_for("the Issuer has its inputs", || {
+        let told = host.status_file("Issuer", "ca");
+        told.contains("- type: Ready\n  status: \"True\"").then_some(())
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::fs::write(&record, kept).unwrap();
+    wait_for("the same key", || {
+        host.read("web-tls", "tls.key").filter(|now| *now == key)
+    });
+    assert_eq!(ca.ledger().len(), issued);
+}
+
+#[test]
 fn a_changed_wish_is_enrolled_and_an_unchanged_one_is_not() {
     let ca = Ca::start("{}");
     let host = Host::with_web(&ca, "", "");

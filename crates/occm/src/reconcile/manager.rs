@@ -302,13 +302,13 @@ impl Manager {
         let Some(decision) = self.decide(subject) else {
             return self.gone(subject).await;
         };
-        if matches!(decision, Decision::Issue { .. }) {
-            if let Some(go) = self.await_outputs(subject).await {
-                return Ok(go);
-            }
-            if let Some(go) = self.await_record(subject) {
-                return Ok(go);
-            }
+        if matches!(decision, Decision::Issue { .. })
+            && let Some(go) = self.await_outputs(subject).await
+        {
+            return Ok(go);
+        }
+        if let Some(go) = self.await_record(subject, &decision) {
+            return Ok(go);
         }
         match decision {
             Decision::Repair { output, kind, why } => {
@@ -432,6 +432,7 @@ impl Manager {
 
     fn store_failed(&self, subject: &Subject, error: &StoreError) -> Timestamp {
         let mut state = self.state();
+        state.lost.hindered(subject);
         let memory = state.memory(subject);
         memory.store_failures = memory.store_failures.saturating_add(1);
         let failures = memory.store_failures;

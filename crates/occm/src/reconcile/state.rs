@@ -411,7 +411,11 @@ impl State {
 
     /// Takes in that somebody else took a record away.
     pub fn lost_record(&mut self, subject: &Subject) -> BTreeSet<Subject> {
-        self.lost.record_gone(subject);
+        let there = match subject {
+            Subject::Certificate(key) => self.certificates.contains_key(key),
+            Subject::Identity(key) => self.issuers.contains_key(key),
+        };
+        self.lost.record_gone(subject, !there);
         self.set_record(subject, None)
     }
 
