@@ -18,7 +18,7 @@ for (const kind of ['a directory', 'Kubernetes'] as const) {
     let place: Place;
 
     test.beforeAll(async () => {
-      test.setTimeout(120_000);
+      test.setTimeout(240_000);
       const missing = kind === 'Kubernetes' ? Release.missing() : undefined;
       test.skip(missing !== undefined, missing ?? '');
       ca = await Ca.start();

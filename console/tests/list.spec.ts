@@ -95,7 +95,7 @@ test.describe('10,000 certificates', () => {
   let host: Host;
 
   test.beforeAll(async () => {
-    test.setTimeout(120_000);
+    test.setTimeout(240_000);
     host = await Host.start(wishes(10_000), [{ name: 'alice', roles: { '*': 'Admin' } }]);
     await told(host, 10_000);
   });

@@ -29,7 +29,7 @@ use occm::clock::Clock;
 use occm::store::kube::{KubeSettings, KubeStore};
 
 /// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control plane.
 pub(crate) struct Cluster {

@@ -13,7 +13,7 @@ pub const BIN: &str = env!("CARGO_BIN_EXE_occm");
 pub const SECRET: &str = "planted-mac-secret-5f1c";
 
 /// Longest wait for anything that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `check` gives something; the text says for what.
 pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
