@@ -20,6 +20,8 @@ mod support;
 #[path = "support/way.rs"]
 mod way;
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -251,9 +253,14 @@ async fn a_manager_that_watches_a_restore_issues_nothing_either() {
     // The objects before their records, and then Secrets first.
     for (backup, home) in [(backwards(&backup), backwards(&home)), (backup, home)] {
         lose(&bed, "restored").await;
-        // One by one: the manager sees each before the next comes.
+        // One by one: the manager sees each before the next comes, and makes none of them itself.
         for object in &backup {
+            let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+            let api = bed.api("restored", kind.as_str().unwrap());
+            let found = api.get_opt(name.as_str().unwrap()).await.unwrap();
+            assert!(found.is_none(), "{kind} {name} is there before it is restored");
             restore(&bed, "restored", std::slice::from_ref(object));
+            tokio::time::sleep(Duration::from_millis(400)).await;
         }
         restore(&bed, "watches", &home);
         bed.wait_in("restored", "web is ready", "Certificate", "web", ready)
