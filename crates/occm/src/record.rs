@@ -19,15 +19,13 @@ use std::sync::{Arc, OnceLock};
 use base64ct::{Base64, Encoding};
 use cmp::Transaction;
 use jiff::{SignedDuration, Timestamp};
-use litemap::LiteMap;
 use pki::{Certificate, PrivateKey, Secret};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
-use crate::model::certificate::OutputKey;
 use crate::model::object::ObjectKey;
-use crate::model::plan::certificate::NormalWish;
+use crate::model::plan::certificate::{Layout, NormalWish};
 use crate::model::reason::Reason;
 use crate::store::{ContentHash, Hashes};
 
@@ -144,9 +142,9 @@ pub struct WrittenOutput {
     #[serde(rename = "type")]
     pub kind: SmolStr,
     /// What went under which key: a changed layout is not drift, and a repair needs no more than this.
-    pub keys: LiteMap<SmolStr, OutputKey>,
+    pub keys: Arc<Layout>,
     /// Hash of each of our values.
-    pub data: Hashes,
+    pub data: Arc<Hashes>,
     /// Whether the Secret is known to be ours: we wrote it and saw it. Until then a Secret of that name without our mark is
     /// somebody else's.
     #[serde(default)]

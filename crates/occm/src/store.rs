@@ -193,8 +193,8 @@ pub struct SecretFacts {
     pub kind: SmolStr,
     /// Whether it is marked immutable.
     pub immutable: bool,
-    /// Hash of each value.
-    pub data: Hashes,
+    /// Hash of each value. One copy of what the record says, too, where it says the same.
+    pub data: Arc<Hashes>,
     /// Labels.
     pub labels: Texts,
     /// Annotations.
@@ -217,6 +217,13 @@ pub type Texts = LiteMap<SmolStr, SmolStr>;
 pub fn texts(read: &BTreeMap<String, String>) -> Texts {
     let small = |(key, value): (&String, &String)| (SmolStr::from(key), SmolStr::from(value));
     tight(read.iter().map(small).collect())
+}
+
+/// Keeps one copy of what both say.
+pub fn share<T: PartialEq>(mine: &mut Arc<T>, other: &Arc<T>) {
+    if mine == other {
+        mine.clone_from(other);
+    }
 }
 
 /// The same in no more room than it needs.

@@ -348,7 +348,10 @@ mod tests {
         ];
         let names = |selection: &Selection| {
             let moves = planned(&all, selection, Some(&["nrf"]));
-            moves.into_iter().map(|each| each.key.name).collect::<Vec<_>>()
+            moves
+                .into_iter()
+                .map(|each| each.key.name.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(&Selection::default()), ["a", "b", "c"]);
         let from = Some(ObjectKey::new("occm", "old"));

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,9 +40,14 @@ pub const ROLE_RECORD: &str = "record";
 /// Finalizer of a Certificate whose deletion needs work.
 pub const FINALIZER: &str = "occm.dev/certificate";
 
-/// Namespace and name of an object. Cheap to clone: a manager of ten thousand Certificates has many copies of each.
+/// Namespace and name of an object: a pointer, since a manager of ten thousand Certificates has many copies of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectKey {
+#[serde(from = "Location", into = "Location")]
+pub struct ObjectKey(Arc<Location>);
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Location {
     /// Namespace, never empty.
     pub namespace: SmolStr,
     /// Name within the namespace.
@@ -50,10 +57,37 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// A key from its two parts.
     pub fn new(namespace: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Self {
-        Self {
+        Self::from(Location {
             namespace: namespace.into(),
             name: name.into(),
+        })
+    }
+
+    /// Keeps one copy of what both say.
+    pub fn share(&mut self, other: &Self) {
+        if self == other {
+            self.clone_from(other);
         }
+    }
+}
+
+impl Deref for ObjectKey {
+    type Target = Location;
+
+    fn deref(&self) -> &Location {
+        &self.0
+    }
+}
+
+impl From<Location> for ObjectKey {
+    fn from(location: Location) -> Self {
+        Self(Arc::new(location))
+    }
+}
+
+impl From<ObjectKey> for Location {
+    fn from(key: ObjectKey) -> Self {
+        Arc::unwrap_or_clone(key.0)
     }
 }
 

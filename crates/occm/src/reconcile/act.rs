@@ -1,5 +1,7 @@
 //! What the rules decide about outputs and records, done: repair, rebuild, adopt, tidy, finalize.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, PrivateKey};
 
@@ -13,7 +15,9 @@ use crate::reconcile::outputs::{
     is_listed, mark, plan_written, release, render, revision_of,
 };
 use crate::record::{Issued, Phase, Record, StoredBytes, StoredKey, ToRevoke, WrittenOutput};
-use crate::store::{Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject};
+use crate::store::{
+    Content, ContentHash, Presence, SecretFacts, SecretWrite, Severity, StoreError, Subject, tight,
+};
 
 /// How long an output that may not be written is left alone.
 const REFUSED_PAUSE: SignedDuration = SignedDuration::from_secs(30);
@@ -561,7 +565,7 @@ impl Manager {
     }
 
     /// The checked wish of a Certificate.
-    pub(super) fn certificate_plan(&self, subject: &Subject) -> Option<std::sync::Arc<CertificatePlan>> {
+    pub(super) fn certificate_plan(&self, subject: &Subject) -> Option<Arc<CertificatePlan>> {
         self.state().plan(subject)
     }
 }
@@ -664,7 +668,7 @@ fn written_as_found(plan: &OutputPlan, content: &Content) -> WrittenOutput {
         secret,
         kind,
         keys,
-        data,
+        data: Arc::new(tight(data)),
         proven: true,
         bytes,
     }

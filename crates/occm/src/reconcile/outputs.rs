@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use pki::{Certificate, Secret};
@@ -16,7 +17,7 @@ use crate::model::reason::Reason;
 use crate::reconcile::marks::{Mark, other_owner};
 use crate::reconcile::world::IssuedFacts;
 use crate::record::{Issued, WrittenOutput};
-use crate::store::{ContentHash, SecretFacts, SecretRelease, SecretWrite, Texts};
+use crate::store::{ContentHash, SecretFacts, SecretRelease, SecretWrite, Texts, tight};
 
 /// One output as a decision sees it.
 pub struct OutputView<'a> {
@@ -493,7 +494,7 @@ pub fn plan_written(plan: &OutputPlan, issued: &Issued, proven: bool) -> Result<
         secret: plan.secret.clone(),
         kind: plan.kind.clone(),
         keys: plan.keys.clone(),
-        data,
+        data: Arc::new(tight(data)),
         proven,
         bytes: BTreeMap::new(),
     })

@@ -2,6 +2,7 @@
 //!
 //! No bytes of Secrets are kept. Everything here can be lost: the next start learns it again.
 
+mod copies;
 pub mod remembered;
 mod sharing;
 mod view;
@@ -292,15 +293,20 @@ impl State {
             self.unlink_certificate(&key, entry);
             woken.extend(checked_issuer(entry));
         }
+        let key = self.known_name(key);
         let plan = match &read {
             Seen::Object(object) => CertificatePlan::check(key.clone(), &object.spec, &self.home)
-                .map(Arc::new)
+                .map(|mut plan| {
+                    self.share_names(&mut plan);
+                    Arc::new(plan)
+                })
                 .map_err(|errors| errors.to_string().into()),
             Seen::Broken(broken) => Err(broken.errors.to_string().into()),
         };
-        let named = match &read {
-            Seen::Object(object) => named_outputs(&key, &object.spec),
-            Seen::Broken(_) => before.map(|entry| entry.named).unwrap_or_default(),
+        let named = match (&read, &plan) {
+            (Seen::Object(_), Ok(plan)) => plan.outputs.iter().map(|output| output.secret.clone()).collect(),
+            (Seen::Object(object), Err(_)) => named_outputs(&key, &object.spec),
+            (Seen::Broken(_), _) => before.map(|entry| entry.named).unwrap_or_default(),
         };
         for secret in &named {
             let writers = self.by_output.entry(secret.clone()).or_default();
@@ -319,7 +325,8 @@ impl State {
                 .or_default()
                 .insert(key.clone());
         }
-        self.certificates.insert(key, entry);
+        self.certificates.insert(key.clone(), entry);
+        self.share_known_record(&Subject::Certificate(key));
         woken
     }
 
@@ -350,8 +357,11 @@ impl State {
             return BTreeSet::new();
         }
         match facts {
-            Some(facts) => {
-                self.absent.remove(&key);
+            Some(mut facts) => {
+                if let Some(facts) = Arc::get_mut(&mut facts) {
+                    self.share_secret(&key, facts);
+                }
+                self.is_there(&key);
                 self.secrets.insert(key.clone(), facts);
             }
             None => {
@@ -444,8 +454,9 @@ impl State {
             .and_then(|r| r.current.as_ref())
             .map(|c| c.fingerprint);
         match facts {
-            Some(facts) => {
+            Some(mut facts) => {
                 self.lost.forget(subject);
+                self.share_record(subject, &mut facts);
                 self.spent.wrote(subject, &facts.ledger.transactions);
                 self.records.insert(subject.clone(), Arc::new(facts));
             }
@@ -476,14 +487,23 @@ impl State {
     pub fn set_secret(&mut self, key: &ObjectKey, facts: Option<SecretFacts>) {
         match facts {
             Some(facts) if self.knows_later(key, &facts) => {}
-            Some(facts) => {
-                self.absent.remove(key);
+            Some(mut facts) => {
+                self.share_secret(key, &mut facts);
+                self.is_there(key);
                 self.secrets.insert(key.clone(), Arc::new(facts));
             }
             None => {
                 self.absent.insert(key.clone());
                 self.secrets.remove(key);
             }
+        }
+    }
+
+    fn is_there(&mut self, key: &ObjectKey) {
+        self.absent.remove(key);
+        // At a first start all are absent, and soon none.
+        if self.absent.len() < self.absent.capacity() / 4 {
+            self.absent.shrink_to_fit();
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) struct Copy {
     pub(crate) wish: Option<ContentHash>,
     pub(crate) issuer: ObjectKey,
     /// Outputs as written, with the hash of every value.
-    pub(crate) outputs: BTreeMap<ObjectKey, Hashes>,
+    pub(crate) outputs: BTreeMap<ObjectKey, Arc<Hashes>>,
 }
 
 /// An open transaction in a record.
@@ -109,7 +109,7 @@ pub(crate) struct OutputNote {
     pub(crate) at: Timestamp,
     pub(crate) by: By,
     /// Hash of every value; `None` = it does not exist.
-    pub(crate) data: Option<Hashes>,
+    pub(crate) data: Option<Arc<Hashes>>,
     /// The revision that it says to carry.
     pub(crate) revision: Option<u64>,
 }

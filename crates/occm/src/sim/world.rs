@@ -264,7 +264,7 @@ impl World {
     }
 
     /// The hash of every value of a Secret.
-    pub(crate) fn output_data(&self, key: &ObjectKey) -> Option<(Hashes, Option<u64>)> {
+    pub(crate) fn output_data(&self, key: &ObjectKey) -> Option<(Arc<Hashes>, Option<u64>)> {
         let content = self.people.secret(key)?;
         let revision = content
             .facts

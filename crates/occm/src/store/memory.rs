@@ -81,7 +81,7 @@ impl StoredSecret {
             uid: self.meta.uid.as_str().into(),
             kind: self.meta.kind.as_str().into(),
             immutable: self.immutable,
-            data: self.hashes.clone(),
+            data: Arc::new(self.hashes.clone()),
             labels: texts(&self.meta.labels),
             annotations: texts(&self.meta.annotations),
             controller: self.controller.clone(),

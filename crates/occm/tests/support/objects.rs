@@ -235,7 +235,7 @@ async fn a_watch_tells_what_is_and_what_changes(objects: &dyn Objects, namespace
     let mut names = Vec::new();
     loop {
         match next().await {
-            Told::Now(item) => names.push(item.key.name),
+            Told::Now(item) => names.push(item.key.name.clone()),
             Told::Synced => break,
             other => panic!("{other:?}"),
         }

@@ -1,6 +1,7 @@
 //! The plan of a Certificate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use litemap::LiteMap;
@@ -78,12 +79,15 @@ pub struct OutputPlan {
     /// Its type.
     pub kind: SmolStr,
     /// What goes under which key.
-    pub keys: LiteMap<SmolStr, OutputKey>,
+    pub keys: Arc<Layout>,
     /// Labels besides ours.
     pub labels: BTreeMap<String, String>,
     /// Annotations besides ours.
     pub annotations: BTreeMap<String, String>,
 }
+
+/// Which part goes under which key of a Secret.
+pub type Layout = LiteMap<SmolStr, OutputKey>;
 
 /// What a wish comes down to when one asks "has it changed?": what the CA is asked for, and nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -448,7 +452,7 @@ fn outputs(
         plans.push(OutputPlan {
             secret: ObjectKey::new(key.namespace.clone(), secret_name),
             kind: SmolStr::new_static(TLS_TYPE),
-            keys: tls_keys(spec),
+            keys: tls_layout(spec),
             labels: template.labels.clone(),
             annotations: template.annotations.clone(),
         });
@@ -459,11 +463,13 @@ fn outputs(
         let plan = OutputPlan {
             secret: secret_key(key, output),
             kind: output.secret.kind.as_deref().unwrap_or(OPAQUE_TYPE).into(),
-            keys: output
-                .keys
-                .iter()
-                .map(|(key, wanted)| (key.into(), *wanted))
-                .collect(),
+            keys: Arc::new(
+                output
+                    .keys
+                    .iter()
+                    .map(|(key, wanted)| (key.into(), *wanted))
+                    .collect(),
+            ),
             labels: template.labels.clone(),
             annotations: template.annotations.clone(),
         };
@@ -488,17 +494,22 @@ fn outputs(
     plans
 }
 
-/// What goes into the Secret of `secretName`.
-fn tls_keys(spec: &CertificateSpec) -> LiteMap<SmolStr, OutputKey> {
+/// What goes into the Secret of `secretName`: one copy for all.
+fn tls_layout(spec: &CertificateSpec) -> Arc<Layout> {
+    static PKCS8: LazyLock<Arc<Layout>> = LazyLock::new(|| tls_layout_with(Format::PKCS8PEM));
+    static PKCS1: LazyLock<Arc<Layout>> = LazyLock::new(|| tls_layout_with(Format::PKCS1PEM));
     let encoding = spec
         .private_key
         .as_ref()
         .map_or(PrivateKeyEncoding::PKCS8, |k| k.encoding);
-    let key_format = match encoding {
-        PrivateKeyEncoding::PKCS8 => Format::PKCS8PEM,
-        PrivateKeyEncoding::PKCS1 => Format::PKCS1PEM,
-    };
-    LiteMap::from_iter([
+    match encoding {
+        PrivateKeyEncoding::PKCS8 => Arc::clone(&PKCS8),
+        PrivateKeyEncoding::PKCS1 => Arc::clone(&PKCS1),
+    }
+}
+
+fn tls_layout_with(key_format: Format) -> Arc<Layout> {
+    Arc::new(Layout::from_iter([
         (
             SmolStr::new_static("tls.key"),
             OutputKey {
@@ -520,7 +531,7 @@ fn tls_keys(spec: &CertificateSpec) -> LiteMap<SmolStr, OutputKey> {
                 format: Format::PEM,
             },
         ),
-    ])
+    ]))
 }
 
 fn check_output(

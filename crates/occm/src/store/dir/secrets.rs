@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use rustix::fs::FileType;
 
@@ -119,7 +120,7 @@ impl Found {
             uid: self.meta.uid.as_str().into(),
             kind: self.meta.kind.as_str().into(),
             immutable: false,
-            data,
+            data: Arc::new(data),
             labels: texts(&self.meta.labels),
             annotations: texts(&self.meta.annotations),
             controller: None,

@@ -155,7 +155,7 @@ pub(super) struct Ours {
     /// Newest version that was told or written.
     pub(super) version: Version,
     /// Whose record it is, if it is one.
-    pub(super) record: Option<Box<Subject>>,
+    pub(super) record: Option<Subject>,
 }
 
 /// What one feed knows of Secrets.
@@ -197,7 +197,7 @@ impl Known {
                     key.name.as_str().into(),
                     Ours {
                         version,
-                        record: record.cloned().map(Box::new),
+                        record: record.cloned(),
                     },
                 );
             }

@@ -60,7 +60,7 @@ impl SecretSink {
         if newer {
             return None;
         }
-        let record = subject.clone().flatten().map(Box::new);
+        let record = subject.clone().flatten();
         secrets
             .ours
             .insert(key.name.as_str().into(), Ours { version, record });
@@ -126,9 +126,9 @@ impl SecretSink {
     }
 }
 
-fn absent(key: ObjectKey, record: Option<Box<Subject>>, stays: bool) -> Option<Change> {
+fn absent(key: ObjectKey, record: Option<Subject>, stays: bool) -> Option<Change> {
     match record {
-        Some(subject) => Some(Change::Record(*subject, None)),
+        Some(subject) => Some(Change::Record(subject, None)),
         None if stays => None,
         None => Some(Change::Secret(key, None)),
     }

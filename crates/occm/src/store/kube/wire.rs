@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
 use jiff::Timestamp;
@@ -214,7 +215,7 @@ fn facts(meta: Meta, kind: &str, immutable: Option<bool>, data: Hashes) -> Secre
         uid: meta.uid.into(),
         kind: kind.into(),
         immutable: immutable.unwrap_or_default(),
-        data: tight(data),
+        data: Arc::new(tight(data)),
         labels: texts(&meta.labels),
         annotations: texts(&annotations),
         controller,

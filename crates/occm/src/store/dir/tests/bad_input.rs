@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use crate::model::object::ObjectKey;
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::dir::tests::support::{Host, NOBODY, Told, certificate_text, is_root, key};
 use crate::store::dir::{DirStore, yaml};
@@ -362,7 +363,7 @@ async fn symlinks_in_the_place_of_folders_are_not_followed() {
     let created = store.create_secret(&write("web", "web", &[("k", b"v")])).await;
     assert!(created.is_err(), "{created:?}");
     let mut other = write("web", "web", &[("k", b"v")]);
-    other.key.namespace = "other".into();
+    other.key = ObjectKey::new("other", other.key.name.clone());
     let created = store.create_secret(&other).await;
     assert!(matches!(created, Err(StoreError::Refused(..))), "{created:?}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);

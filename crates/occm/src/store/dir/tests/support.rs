@@ -11,7 +11,7 @@ use futures::stream::{BoxStream, StreamExt};
 
 use crate::model::certificate::Certificate;
 use crate::model::issuer::Issuer;
-use crate::model::object::{Object, ObjectKey};
+use crate::model::object::{Location, Object, ObjectKey};
 use crate::model::plan::{InputKind, InputRef};
 use crate::store::dir::DirStore;
 use crate::store::suite::{Data, World};
@@ -146,7 +146,7 @@ impl Person {
     }
 
     fn input_text(input: &InputRef, data: Data<'_>) -> String {
-        let ObjectKey { namespace, name } = &input.object;
+        let Location { namespace, name } = &*input.object;
         let kind = match input.kind {
             InputKind::Secret => "Secret",
             InputKind::ConfigMap => "ConfigMap",
