@@ -405,7 +405,8 @@ fn issuer_not_ready() {
 
 #[test]
 fn identity_late() {
-    let mut ca = Ca::start(r#"{"maxValiditySeconds":9}"#);
+    // Renewed at 12 s, tried again at about 17 s, late from 16 s on.
+    let mut ca = Ca::start(r#"{"maxValiditySeconds":24}"#);
     let host = start(&issuer_yaml(&ca, SECRET, ""), "");
     host.wait_ready_file("Issuer", "ca");
     ca.stop();
