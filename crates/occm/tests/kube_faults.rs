@@ -144,7 +144,7 @@ async fn an_api_server_that_hangs_costs_one_time_out_a_call() {
     let took = began.elapsed();
     signal(pid, rustix::process::Signal::CONT);
     assert!(matches!(refused, Err(StoreError::Unavailable(..))), "{refused:?}");
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     until("writes work again", async || {
         // The write that hung may have happened.
         matches!(
@@ -313,5 +313,5 @@ async fn a_token_that_expired_is_read_again_from_its_file() {
         store.read_secret(&key).await.is_ok()
     })
     .await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -32,9 +32,14 @@ struct Candidate {
 
 /// Each test has a namespace of its own.
 fn settings(lease: &str, holder: &str) -> LeaseSettings {
+    lasting(Duration::from_millis(1500), lease, holder)
+}
+
+/// The longer it lasts, the surer it is that nobody waited for its end.
+fn lasting(duration: Duration, lease: &str, holder: &str) -> LeaseSettings {
     LeaseSettings {
-        duration: Duration::from_millis(1500),
-        renew_deadline: Duration::from_millis(1000),
+        duration,
+        renew_deadline: duration * 2 / 3,
         retry_period: Duration::from_millis(200),
         ..LeaseSettings::new(ObjectKey::new(lease, RELEASE), holder)
     }
@@ -76,11 +81,12 @@ impl Candidate {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_holds_the_lease_and_gives_it_back() {
     let Some(cluster) = cluster() else { return };
-    let one = candidate(cluster, settings("graceful", "one")).await;
+    let duration = Duration::from_secs(6);
+    let one = candidate(cluster, lasting(duration, "graceful", "one")).await;
     one.until_leads(true).await;
-    let two = candidate(cluster, settings("graceful", "two")).await;
+    let two = candidate(cluster, lasting(duration, "graceful", "two")).await;
     // Longer than the lease lasts: it is renewed.
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + duration + Duration::from_secs(1);
     while Instant::now() < until {
         assert!(one.may_act() && !two.may_act());
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -90,7 +96,7 @@ async fn one_of_two_holds_the_lease_and_gives_it_back() {
     two.until_leads(true).await;
     assert!(two.may_act());
     assert!(
-        began.elapsed() < Duration::from_millis(1000),
+        began.elapsed() < duration * 2 / 3,
         "{:?}: no wait for the end of the lease",
         began.elapsed()
     );
@@ -114,7 +120,7 @@ async fn the_lease_of_a_killed_holder_is_taken_over_after_its_duration() {
     .await;
     let took = began.elapsed();
     assert!(
-        took > Duration::from_millis(1000) && took < Duration::from_secs(4),
+        took > Duration::from_millis(1000) && took < Duration::from_secs(20),
         "{took:?}"
     );
     two.stop().await;
@@ -123,17 +129,14 @@ async fn the_lease_of_a_killed_holder_is_taken_over_after_its_duration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_is_started_again_in_its_pod_goes_on_at_once() {
     let Some(cluster) = cluster() else { return };
-    let one = candidate(cluster, settings("restarted", "pod-uid")).await;
+    let duration = Duration::from_secs(30);
+    let one = candidate(cluster, lasting(duration, "restarted", "pod-uid")).await;
     one.until_leads(true).await;
     one.task.abort();
     let began = Instant::now();
-    let again = candidate(cluster, settings("restarted", "pod-uid")).await;
+    let again = candidate(cluster, lasting(duration, "restarted", "pod-uid")).await;
     again.until_leads(true).await;
-    assert!(
-        began.elapsed() < Duration::from_millis(900),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < duration / 2, "{:?}", began.elapsed());
     again.stop().await;
 }
 
@@ -158,7 +161,7 @@ async fn a_clock_in_the_lease_that_is_years_off_is_of_no_matter() {
     let two = candidate(cluster, settings("clock", "two")).await;
     let began = Instant::now();
     two.until_leads(true).await;
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     two.stop().await;
 }
 
