@@ -219,13 +219,6 @@ pub fn texts(read: &BTreeMap<String, String>) -> Texts {
     tight(read.iter().map(small).collect())
 }
 
-/// Keeps one copy of what both say.
-pub fn share<T: PartialEq>(mine: &mut Arc<T>, other: &Arc<T>) {
-    if mine == other {
-        mine.clone_from(other);
-    }
-}
-
 /// The same in no more room than it needs.
 pub fn tight<V>(map: LiteMap<SmolStr, V>) -> LiteMap<SmolStr, V> {
     let mut pairs = map.into_tuple_vec();

@@ -62,13 +62,6 @@ impl ObjectKey {
             name: name.into(),
         })
     }
-
-    /// Keeps one copy of what both say.
-    pub fn share(&mut self, other: &Self) {
-        if self == other {
-            self.clone_from(other);
-        }
-    }
 }
 
 impl Deref for ObjectKey {

@@ -102,8 +102,13 @@ impl Manager {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests only")]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::field::FieldErrors;
     use crate::model::object::ObjectKey;
+    use crate::reconcile::state::State;
+    use crate::store::{Broken, Change, Seen};
 
     #[test]
     fn only_what_lost_its_record_waits_and_each_time_it_comes_back_anew() {
@@ -134,5 +139,26 @@ mod tests {
         assert_eq!(lost.until(&subject, Instead::Rebuild, now), Some(now + PATIENCE));
         lost.record_gone(&subject, true);
         assert_eq!(lost.until(&subject, Instead::Rebuild, now), Some(now + PATIENCE));
+    }
+    #[test]
+    fn whether_the_object_was_away_is_told_by_what_is_known_of_it_when_its_record_goes() {
+        let key = ObjectKey::new("default", "web");
+        let subject = Subject::Certificate(key.clone());
+        let now = Timestamp::UNIX_EPOCH;
+        let mut state = State::new("default");
+        state.lost_record(&subject);
+        assert_eq!(
+            state.lost.until(&subject, Instead::Rebuild, now),
+            Some(now + PATIENCE)
+        );
+        let (origin, errors, generation) = (String::new(), FieldErrors::default(), None);
+        let seen = Seen::Broken(Arc::new(Broken {
+            origin,
+            errors,
+            generation,
+        }));
+        state.apply(Change::Certificate(key, Some(seen)));
+        state.lost_record(&subject);
+        assert_eq!(state.lost.until(&subject, Instead::Rebuild, now), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::model::object::ObjectKey;
 use crate::model::plan::CertificatePlan;
 use crate::reconcile::state::State;
 use crate::reconcile::world::RecordFacts;
-use crate::store::{SecretFacts, Subject, share};
+use crate::store::{SecretFacts, Subject};
 
 impl State {
     /// The name of a Certificate as its record has it, if there is one.
@@ -22,12 +22,12 @@ impl State {
         if let Some(known) =
             issuer.or_else(|| self.issuers.get_key_value(&plan.issuer).map(|(known, _)| known))
         {
-            plan.issuer.share(known);
+            plan.issuer.clone_from(known);
         }
         for output in &mut plan.outputs {
             let present = self.secrets.get_key_value(&output.secret).map(|(known, _)| known);
             if let Some(known) = present.or_else(|| self.absent.get(&output.secret)) {
-                output.secret.share(known);
+                output.secret.clone_from(known);
             }
         }
     }
@@ -38,12 +38,12 @@ impl State {
         let issued = facts.current.iter_mut().chain(facts.previous.as_deref_mut());
         for issued in issued {
             if let Some(plan) = &plan {
-                issued.issuer.share(&plan.issuer);
+                share(&mut issued.issuer, &plan.issuer);
             }
             for written in &mut issued.outputs {
                 let mut wanted = plan.iter().flat_map(|plan| &plan.outputs);
                 if let Some(wanted) = wanted.find(|wanted| wanted.secret == written.secret) {
-                    written.secret.share(&wanted.secret);
+                    written.secret.clone_from(&wanted.secret);
                     share(&mut written.keys, &wanted.keys);
                 }
                 if let Some(secret) = self.secrets.get(&written.secret) {
@@ -75,5 +75,12 @@ impl State {
                 share(&mut facts.data, &written.data);
             }
         }
+    }
+}
+
+/// Keeps one copy of what both say; `T` is a pointer.
+fn share<T: PartialEq + Clone>(mine: &mut T, other: &T) {
+    if mine == other {
+        mine.clone_from(other);
     }
 }

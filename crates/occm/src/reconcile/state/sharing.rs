@@ -123,7 +123,7 @@ mod tests {
     use crate::model::reason::Reason;
     use crate::reconcile::world::{IssuedFacts, RecordFacts, RecordState};
     use crate::record::{Ledger, WrittenOutput};
-    use crate::store::{Change, ContentHash, Version};
+    use crate::store::{Change, ContentHash, SecretFacts, Version};
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey::new("default", name)
@@ -177,7 +177,8 @@ mod tests {
         let output = WrittenOutput {
             secret: wanted.secret,
             kind: wanted.kind,
-            keys: wanted.keys,
+            // A copy of its own, as it is read from a record.
+            keys: Arc::new(wanted.keys.as_ref().clone()),
             data: Default::default(),
             proven: false,
             bytes: Default::default(),
@@ -229,5 +230,28 @@ mod tests {
         state.output_memory(&key("first"), &key("pair")).known_ours = true;
         assert_eq!(rival(&state, "first"), None);
         assert_eq!(rival(&state, "a-late"), Some(key("first")));
+    }
+    #[test]
+    fn what_record_and_secret_say_as_the_wish_does_is_kept_once() {
+        let mut state = told(&["first"]);
+        issue(&mut state, "first");
+        let wanted = plan(&state, "first");
+        let record = Arc::clone(&state.records[&Subject::Certificate(key("first"))]);
+        let written = &record.current.as_ref().unwrap().outputs[0];
+        assert!(Arc::ptr_eq(&written.keys, &wanted.keys));
+        let facts = SecretFacts {
+            version: Version(1),
+            uid: "one".into(),
+            kind: wanted.kind,
+            immutable: false,
+            data: Default::default(),
+            labels: Default::default(),
+            annotations: Default::default(),
+            controller: None,
+            last_writer: None,
+            terminating: false,
+        };
+        state.apply(Change::Secret(key("pair"), Some(Arc::new(facts))));
+        assert!(Arc::ptr_eq(&state.secrets[&key("pair")].data, &written.data));
     }
 }
